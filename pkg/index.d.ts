@@ -1,0 +1,347 @@
+/**
+ * Stable Diffusion 1.5 in a browser tab, built around Textual Inversion embeddings.
+ *
+ * ```js
+ * import { StableDiffusion } from 'wordbrush';
+ * const sd = await StableDiffusion.load(file, { onProgress: (p) => console.log(p.loaded / p.total) });
+ * await sd.addEmbedding(embeddingFile);
+ * const { png } = await sd.generate({ prompt: 'a photo of embedding:my-cat' });
+ * ```
+ *
+ * The engine runs in a dedicated worker; the page stays responsive. No special HTTP headers are needed.
+ * @packageDocumentation
+ */
+
+/**
+ * Where a model comes from: a single-file SD 1.5 checkpoint (`.safetensors`) or a diffusers folder
+ * (`unet/`, `vae/`, `text_encoder/`). Files are read in slices, never as a whole.
+ *
+ * - `File` or `Blob`: one checkpoint.
+ * - a list of `File`s: a folder, as `<input type="file" webkitdirectory>` gives it; each path is `webkitRelativePath`.
+ * - a directory or file handle: as `showDirectoryPicker()` gives it.
+ * - a URL, or `{ url }`: one checkpoint on a server that answers range requests (and allows them to this origin).
+ */
+export type ModelSource =
+  | Blob
+  | Iterable<File>
+  | FileSystemDirectoryHandle
+  | FileSystemFileHandle
+  | string
+  | URL
+  | { url: string };
+
+/** How far a model has been loaded. */
+export interface LoadProgress {
+  /** `open`: the header is read and the GPU asked for; `load`: tensors go to the GPU; `ready`: done. */
+  phase: 'open' | 'load' | 'ready';
+  /** Bytes read so far. */
+  loaded: number;
+  /** Bytes to read; 0 while they are not known yet. */
+  total: number;
+  /** Over about the last five seconds; `null` while unknown. */
+  bytesPerSecond: number | null;
+  /** Seconds left; `null` during the first three seconds. */
+  etaSeconds: number | null;
+}
+
+/** Options of {@link StableDiffusion.load}. */
+export interface LoadOptions {
+  /** Called at most about ten times a second, and at the beginning and the end. */
+  onProgress?: (progress: LoadProgress) => void;
+  /** Aborting stops the load at once and frees what was loaded; `load` rejects with `signal.reason`. */
+  signal?: AbortSignal;
+  /**
+   * How numbers are stored on the GPU. `auto` (the default) takes `f16` where the adapter has shader-f16 and `packed`
+   * (the same 16 bits, unpacked in the shader) elsewhere. `f32` takes twice the memory and is meant for comparisons.
+   */
+  dtype?: 'auto' | 'f16' | 'packed' | 'f32';
+  /** Which adapter to prefer on machines with two. */
+  powerPreference?: GPUPowerPreference;
+}
+
+/** As in WebGPU's own declarations, repeated so that this file stands alone. */
+export type GPUPowerPreference = 'low-power' | 'high-performance';
+
+/** What a picture is made from. Options left out, or `undefined`, have the value in {@link defaults}. */
+export interface GenerateOptions {
+  /** ComfyUI syntax: `embedding:NAME`, `(more)`, `(weight:1.2)`, `\(` for a parenthesis. Default: empty. */
+  prompt?: string;
+  /** What the picture should stay away from; same syntax. Default: empty. */
+  negativePrompt?: string;
+  /** Denoising steps, from 1. Default: 20. */
+  steps?: number;
+  /** How strongly the prompt is followed; at 1 the negative prompt is not computed. Default: 8. */
+  cfg?: number;
+  /** Pixels, a multiple of 8. Default: 512. */
+  width?: number;
+  /** Pixels, a multiple of 8. Default: 512. */
+  height?: number;
+  /**
+   * 0 to 2⁶⁴−1; -1 chooses one at random. Numbers above 2⁵³ must be given as bigint or decimal string.
+   * The same seed gives the same noise as ComfyUI. Default: 1234.
+   */
+  seed?: number | bigint | string;
+  /** Default: `euler`. */
+  sampler?: Sampler;
+  /** Default: `normal`. */
+  scheduler?: Scheduler;
+  /** The layer of the text encoder that is used, counted from the last (1). Default: 1. */
+  clipSkip?: number;
+}
+
+/** The samplers, by their ComfyUI names. */
+export type Sampler = 'euler';
+/** The noise schedules, by their ComfyUI names. */
+export type Scheduler = 'normal';
+
+/** All values of {@link Sampler}, for menus. */
+export const samplers: readonly Sampler[];
+/** All values of {@link Scheduler}, for menus. */
+export const schedulers: readonly Scheduler[];
+/** The value of every option that is left out. */
+export const defaults: Readonly<Params>;
+
+/** {@link GenerateOptions} with every value filled in, and a concrete seed. */
+export interface Params {
+  prompt: string;
+  negativePrompt: string;
+  steps: number;
+  cfg: number;
+  width: number;
+  height: number;
+  /** Always the number that was used, as decimal string: seeds may be larger than a JavaScript number can hold. */
+  seed: string;
+  sampler: Sampler;
+  scheduler: Scheduler;
+  clipSkip: number;
+}
+
+/** Something that did not stop the picture but may not be what was meant, such as a missing embedding. */
+export interface Warning {
+  /** Stable, for programs. */
+  code: string;
+  /** For people. May contain file names and parts of the prompt: show it as text, never as markup. */
+  message: string;
+}
+
+/** One embedding as the engine knows it. Names come from files: show them as text, never as markup. */
+export interface EmbeddingInfo {
+  /** What follows `embedding:` in a prompt. */
+  name: string;
+  /** How many tokens' places it takes in the prompt. */
+  vectors: number;
+  /** Must be the model's {@link StableDiffusion.textWidth}: 768 for SD 1.5. */
+  width: number;
+  /** The element type in the file. */
+  dtype: string;
+  /** Which program's layout the file has. */
+  layout: string;
+  /** The tensor's name in the file. */
+  key: string;
+  /** Of the whole file, in hex. */
+  sha256: string;
+  /** The first digits of `sha256`, as AUTOMATIC1111 writes them beside pictures. */
+  shortHash: string;
+  /** Sentences about oddities that were accepted. */
+  warnings: string[];
+}
+
+/** What a prompt becomes. */
+export interface TokenInfo {
+  /** Windows of 77 tokens. */
+  windows: number;
+  /** Tokens in all, embedding vectors included. */
+  tokens: number;
+  /** Missing embeddings and the like. */
+  warnings: Warning[];
+  /** Names of the embeddings that are used. */
+  used: string[];
+}
+
+/** The GPU behind a loaded model. */
+export interface AdapterInfo {
+  vendor: string;
+  architecture: string;
+  description: string;
+  backend: string;
+  /** Whether shaders can compute in half precision. */
+  f16: boolean;
+  /** Whether it is a CPU in disguise: correct, but very slow. */
+  software: boolean;
+  /** How numbers are stored: `f16`, `packed` or `f32`. */
+  storage: string;
+}
+
+/** Memory in use, in bytes. */
+export interface MemoryInfo {
+  wasmBytes: number;
+  gpuBytes: number;
+  gpuPeakBytes: number;
+}
+
+/** A finished picture. */
+export interface Result {
+  /** The PNG file. */
+  png: Blob;
+  /** The picture decoded, for a canvas. Each call gives a new bitmap; close it when done. */
+  image(): Promise<ImageBitmap>;
+  /** What it was made from, with the concrete seed. */
+  params: Params;
+  warnings: Warning[];
+  /** From the start of the engine's work to the PNG, waiting in the queue not counted. */
+  seconds: number;
+}
+
+/** What happens while a picture is made. */
+export type GenerateEvent =
+  | {
+      /** The prompts have been read. */
+      type: 'tokens';
+      positive: Omit<TokenInfo, 'warnings'>;
+      negative: Omit<TokenInfo, 'warnings'>;
+      warnings: Warning[];
+      /** The concrete seed. */
+      seed: string;
+    }
+  | {
+      /** A denoising step is done. */
+      type: 'step';
+      /** 1 to `steps`. */
+      step: number;
+      steps: number;
+      msPerStep: number;
+      /** Seconds left for the steps; `null` after the first one, which also compiles shaders. */
+      etaSeconds: number | null;
+    }
+  | {
+      /** The last step is done; the latents become pixels. */
+      type: 'decode';
+    }
+  | {
+      /** The last event. */
+      type: 'done';
+      result: Result;
+    };
+
+/**
+ * One picture in the making. `await` it for the {@link Result}, or iterate over it for the events; both may be done.
+ * An iteration that starts late gets all events from the beginning. Leaving a loop early does not stop the picture: use
+ * the `signal` for that.
+ */
+export interface Generation extends PromiseLike<Result>, AsyncIterable<GenerateEvent> {
+  catch<T = never>(rejected?: ((reason: unknown) => T | PromiseLike<T>) | null): Promise<Result | T>;
+  finally(settled?: (() => void) | null): Promise<Result>;
+}
+
+/** Everything that goes wrong is one of these, except an abort, which rejects with the signal's own reason. */
+export class WordbrushError extends Error {
+  constructor(code: ErrorCode, message: string, hint?: string);
+  readonly name: 'WordbrushError';
+  /** Stable, for programs. */
+  readonly code: ErrorCode;
+  /** What may help, where there is something to say. */
+  readonly hint?: string;
+}
+
+/** Every {@link WordbrushError.code}; later versions may add more. */
+export type ErrorCode =
+  /** No GPU adapter. */
+  | 'NO_GPU'
+  /** A GPU allocation failed. */
+  | 'GPU_OUT_OF_MEMORY'
+  /** The GPU was lost: load the model again. */
+  | 'DEVICE_LOST'
+  /** The GPU refused a command: a fault of Wordbrush. */
+  | 'GPU_VALIDATION'
+  /** A file or URL could not be read. */
+  | 'READ'
+  | 'EMPTY_FILE'
+  /** The file is shorter than its header promises. */
+  | 'TRUNCATED'
+  /** A web page was saved under the file's name. */
+  | 'HTML_PAGE'
+  /** A Git-LFS pointer instead of the file. */
+  | 'LFS_POINTER'
+  | 'UNKNOWN_FORMAT'
+  | 'BAD_SAFETENSORS'
+  | 'BAD_ZIP'
+  | 'BAD_PICKLE'
+  /** The pickle names code that is not on the list; nothing was executed. */
+  | 'UNSAFE_PICKLE'
+  | 'TOO_LARGE'
+  /** SD 2, SDXL, a LoRA, an inpainting model, … */
+  | 'WRONG_FAMILY'
+  | 'MISSING_TENSORS'
+  | 'WRONG_SHAPE'
+  | 'WRONG_DTYPE'
+  | 'NOT_AN_EMBEDDING'
+  /** An embedding for a model of another text width. */
+  | 'WRONG_WIDTH'
+  /** NaN or infinity in a file. */
+  | 'NOT_FINITE'
+  | 'UNKNOWN_OPTION'
+  | 'BAD_OPTION'
+  /** The network produced NaN. */
+  | 'NUMERIC_NAN'
+  | 'BUSY'
+  /** A call after {@link StableDiffusion.dispose}. */
+  | 'DISPOSED'
+  /** The engine crashed: this and every later call of this model reject with it. Load the model again. */
+  | 'INTERNAL'
+  | (string & {});
+
+/** A loaded model. */
+export class StableDiffusion {
+  private constructor();
+
+  /**
+   * Loads a model into a worker of its own. Another model that is loaded already stays usable meanwhile; dispose of it
+   * when the new one is there.
+   * @throws {WordbrushError} `NO_GPU`, `WRONG_FAMILY`, `MISSING_TENSORS`, `TRUNCATED`, `READ`, `GPU_OUT_OF_MEMORY`, …
+   */
+  static load(source: ModelSource, options?: LoadOptions): Promise<StableDiffusion>;
+
+  /** The GPU that computes. */
+  readonly adapter: AdapterInfo;
+  /** The width that embeddings must have. */
+  readonly textWidth: number;
+  /** How many bytes of weights were read. */
+  readonly bytes: number;
+  /** The embeddings that prompts may name, in the order in which they were added. */
+  readonly embeddings: EmbeddingInfo[];
+
+  /**
+   * Adds the embeddings of a Textual Inversion file (`.safetensors`, `.pt`, `.bin`), at any time, also while a picture
+   * is made. The name in prompts is the file's name without its extension. Pickles are read without executing anything.
+   * @throws {WordbrushError} `NOT_AN_EMBEDDING`, `WRONG_WIDTH`, `UNSAFE_PICKLE`, `TRUNCATED`, …; what was there before stays.
+   */
+  addEmbedding(file: File | Blob, options?: { name?: string }): Promise<EmbeddingInfo[]>;
+
+  /** Removes one embedding; `false` when there is none of that name. */
+  removeEmbedding(name: string): Promise<boolean>;
+
+  /** Counts the tokens of a prompt and checks its embeddings, without making a picture. */
+  tokens(prompt: string): Promise<TokenInfo>;
+
+  /** Memory in use. */
+  memory(): Promise<MemoryInfo>;
+
+  /**
+   * Makes a picture. Calls while another picture is being made wait for their turn.
+   * Aborting the signal rejects with its reason at once; the engine stops after the step it is in.
+   * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`, `GPU_OUT_OF_MEMORY`, `NUMERIC_NAN`, `DEVICE_LOST`, …
+   */
+  generate(options?: GenerateOptions, control?: { signal?: AbortSignal }): Generation;
+
+  /** {@link StableDiffusion.dispose}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /** Frees the model, its GPU memory and its worker. Calls still waiting reject with `DISPOSED`. May be called again. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * Asks for a WebGPU adapter without loading anything.
+ * @throws {WordbrushError} `NO_GPU` with a sentence for the user.
+ */
+export function checkWebGPU(): Promise<{ description: string; f16: boolean; software: boolean }>;

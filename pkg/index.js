@@ -1,0 +1,316 @@
+// Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU.
+// index.d.ts documents what is exported here.
+
+const HINTS = new Map([
+  ['NO_GPU', 'Use a recent Chrome, Edge, Firefox or Safari with hardware acceleration switched on.'],
+  ['GPU_OUT_OF_MEMORY', 'Try a smaller picture, or close other tabs and programs that use the GPU.'],
+  ['DEVICE_LOST', 'Load the model again; if it happens again, try a smaller picture or restart the browser.'],
+  ['NUMERIC_NAN', 'Load the model with dtype "f32", or try another checkpoint.'],
+  ['INTERNAL', 'Load the model again. This is a fault of Wordbrush: please report it.'],
+]);
+
+// A Textual Inversion file has a few hundred kB; the engine's own limit is the same.
+const EMBEDDING_LIMIT = 32 * 1024 * 1024;
+
+export const samplers = Object.freeze(['euler']);
+export const schedulers = Object.freeze(['normal']);
+export const defaults = Object.freeze({
+  prompt: '', negativePrompt: '', steps: 20, cfg: 8, width: 512, height: 512,
+  seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
+});
+
+export class WordbrushError extends Error {
+  constructor(code, message, hint = HINTS.get(code)) {
+    super(message);
+    this.name = 'WordbrushError';
+    this.code = code;
+    if (hint) this.hint = hint;
+  }
+}
+
+export async function checkWebGPU() {
+  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: 'high-performance' }).catch(() => null);
+  if (!adapter) {
+    throw new WordbrushError('NO_GPU', `Pictures are computed on the GPU through WebGPU, but ${whyNoGpu()}.`);
+  }
+  const { vendor, architecture, description, isFallbackAdapter } = adapter.info ?? {};
+  return {
+    description: description || [vendor, architecture].filter(Boolean).join(' ') || 'unknown GPU',
+    f16: adapter.features.has('shader-f16'),
+    software: Boolean(isFallbackAdapter) || architecture === 'swiftshader',
+  };
+}
+
+function whyNoGpu() {
+  if (navigator.gpu) return 'this browser offers no GPU adapter';
+  return globalThis.isSecureContext ? 'this browser does not have it' : 'it exists only on https: and localhost pages';
+}
+
+export class StableDiffusion {
+  #worker;
+  #model;
+  #embeddings = [];
+  #disposed = null;
+
+  constructor(worker, model) {
+    this.#worker = worker;
+    this.#model = model;
+  }
+
+  static async load(source, options = {}) {
+    const { onProgress, signal, dtype, powerPreference } = known(options, LOAD_OPTIONS);
+    signal?.throwIfAborted();
+    const files = await filesOf(source);
+    signal?.throwIfAborted();
+    const worker = new EngineWorker();
+    const rate = new Rate();
+    const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
+    try {
+      const model = await worker.call('open', { files, options: defined({ dtype, powerPreference }) }, { signal, onEvent });
+      return new StableDiffusion(worker, model);
+    } catch (error) {
+      // The half-loaded model goes with its worker, at once and with all its GPU memory.
+      worker.stop(new WordbrushError('DISPOSED', 'The model was not loaded.'));
+      throw error;
+    }
+  }
+
+  get adapter() { return this.#model.adapter; }
+  get textWidth() { return this.#model.textWidth; }
+  get bytes() { return this.#model.bytes; }
+  get embeddings() { return [...this.#embeddings]; }
+
+  async addEmbedding(file, options = {}) {
+    const { name = file?.name ?? 'embedding' } = known(options, EMBEDDING_OPTIONS);
+    if (!(file instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'addEmbedding needs a File or a Blob.');
+    if (file.size > EMBEDDING_LIMIT) {
+      const size = (file.size / 1024 / 1024).toFixed(0);
+      throw new WordbrushError('TOO_LARGE', `${name} has ${size} MiB; an embedding has at most 32 MiB. Is it a checkpoint or a LoRA?`);
+    }
+    const bytes = new Uint8Array(await file.arrayBuffer().catch(() => {
+      throw new WordbrushError('READ', `${name} cannot be read: it was changed or removed after it was chosen.`);
+    }));
+    const { value, embeddings } = await this.#worker.call('addEmbedding', { name, bytes }, { transfer: [bytes.buffer] });
+    this.#embeddings = embeddings;
+    return value;
+  }
+
+  async removeEmbedding(name) {
+    const { value, embeddings } = await this.#worker.call('removeEmbedding', { name: String(name) });
+    this.#embeddings = embeddings;
+    return value;
+  }
+
+  tokens(prompt) { return this.#worker.call('tokens', { prompt: String(prompt) }); }
+  memory() { return this.#worker.call('memory', {}); }
+
+  generate(options = {}, { signal } = {}) {
+    const given = defined(options);
+    return new Generation(given, (onEvent) => this.#worker.call('generate', { options: given }, { signal, onEvent }));
+  }
+
+  dispose() {
+    this.#disposed ??= this.#worker.dispose();
+    return this.#disposed;
+  }
+
+  async [Symbol.asyncDispose ?? Symbol('asyncDispose')]() { await this.dispose(); }
+}
+
+// One picture in the making: awaiting it gives the result, iterating over it gives the events.
+class Generation {
+  #events = [];
+  #settled = null;
+  #wake = [];
+  #result;
+
+  constructor(options, start) {
+    const onEvent = (event) => this.#push(event);
+    this.#result = start(onEvent).then(({ png, params, warnings, seconds }) => {
+      const blob = new Blob([png], { type: 'image/png' });
+      const result = {
+        png: blob,
+        image: () => createImageBitmap(blob),
+        params: { ...defaults, ...options, ...params },
+        warnings,
+        seconds,
+      };
+      this.#settled = { error: null };
+      this.#push({ type: 'done', result });
+      return result;
+    });
+    // Whoever only iterates meets the error there; it must not also count as an unhandled rejection.
+    this.#result.catch((error) => {
+      this.#settled = { thrown: true, error };
+      this.#push(null);
+    });
+  }
+
+  #push(event) {
+    if (event) this.#events.push(event);
+    for (const wake of this.#wake.splice(0)) wake();
+  }
+
+  then(fulfilled, rejected) { return this.#result.then(fulfilled, rejected); }
+  catch(rejected) { return this.#result.catch(rejected); }
+  finally(settled) { return this.#result.finally(settled); }
+
+  async *[Symbol.asyncIterator]() {
+    for (let next = 0; ;) {
+      if (next < this.#events.length) yield this.#events[next++];
+      else if (this.#settled?.thrown) throw this.#settled.error;
+      else if (this.#settled) return;
+      else await new Promise((resolve) => { this.#wake.push(resolve); });
+    }
+  }
+}
+
+// The worker and the calls that wait for its answers.
+class EngineWorker {
+  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'wordbrush' });
+  #calls = new Map();
+  #nextId = 1;
+  #ended = null;
+
+  constructor() {
+    this.#worker.onmessage = ({ data }) => this.#receive(data);
+    this.#worker.onmessageerror = () => this.stop(crash('an answer could not be read'));
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.stop(crash(event.message || 'worker.js could not be loaded'));
+    };
+  }
+
+  call(type, payload, { signal, onEvent, transfer = [] } = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) throw this.#ended;
+      if (signal?.aborted) throw signal.reason;
+      const id = this.#nextId++;
+      try {
+        this.#worker.postMessage({ id, type, ...payload }, transfer);
+      } catch (error) {
+        throw new WordbrushError('BAD_OPTION', `A value cannot be sent to the engine: ${error.message}`);
+      }
+      const abort = () => {
+        this.#worker.postMessage({ type: 'abort', id });
+        this.#settle(id)?.reject(signal.reason);
+      };
+      signal?.addEventListener('abort', abort);
+      this.#calls.set(id, { resolve, reject, onEvent, forget: () => signal?.removeEventListener('abort', abort) });
+    });
+  }
+
+  #receive({ id, event, value, error, fatal }) {
+    if (fatal) this.stop(crash(fatal));
+    else if (event) this.#calls.get(id)?.onEvent?.(event);
+    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message));
+    else this.#settle(id)?.resolve(value);
+  }
+
+  #settle(id) {
+    const call = this.#calls.get(id);
+    this.#calls.delete(id);
+    call?.forget();
+    return call;
+  }
+
+  // Ends the worker now; every call, waiting or to come, is answered with the error.
+  stop(error) {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#worker.terminate();
+    for (const id of [...this.#calls.keys()]) this.#settle(id).reject(error);
+  }
+
+  // Lets the engine give its GPU memory back, but does not wait for one that hangs.
+  async dispose() {
+    if (this.#ended) return;
+    const error = new WordbrushError('DISPOSED', 'The model was disposed.');
+    for (const id of [...this.#calls.keys()]) {
+      this.#worker.postMessage({ type: 'abort', id });
+      this.#settle(id).reject(error);
+    }
+    const goodbye = this.call('dispose', {}).catch(() => {});
+    this.#ended = error;
+    await Promise.race([goodbye, new Promise((resolve) => { setTimeout(resolve, 3000); })]);
+    this.#worker.terminate();
+  }
+}
+
+function crash(message) {
+  const reason = message.replace(/^Uncaught (Error: )?/, '').replace(/\.?$/, '.');
+  return new WordbrushError('INTERNAL', `The engine stopped: ${reason}`);
+}
+
+// Bytes per second over about the last five seconds, and the time left once that has settled.
+class Rate {
+  #started = performance.now();
+  #samples = [];
+
+  at(loaded, total) {
+    const now = performance.now();
+    this.#samples.push({ now, loaded });
+    while (this.#samples.length > 2 && now - this.#samples[0].now > 5000) this.#samples.shift();
+    const first = this.#samples[0];
+    const bytesPerSecond = now > first.now ? ((loaded - first.loaded) * 1000) / (now - first.now) : null;
+    const settled = bytesPerSecond > 0 && now - this.#started > 3000;
+    return { bytesPerSecond, etaSeconds: settled ? (total - loaded) / bytesPerSecond : null };
+  }
+}
+
+const LOAD_OPTIONS = ['onProgress', 'signal', 'dtype', 'powerPreference'];
+const EMBEDDING_OPTIONS = ['name'];
+
+function known(options, names) {
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown === undefined) return options;
+  throw new WordbrushError('UNKNOWN_OPTION', `There is no option "${unknown}"; there are ${names.join(', ')}.`);
+}
+
+// An option that is undefined is an option that was not given.
+function defined(options) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+// The files of a model as the engine takes them: {name, blob} or {name, url}.
+async function filesOf(source) {
+  if (typeof source === 'string' || source instanceof URL) return [fileOfUrl(source)];
+  if (source instanceof Blob) return [{ name: source.name ?? 'model.safetensors', blob: source }];
+  if (source?.kind === 'directory') return filesOfFolder(source);
+  if (source?.kind === 'file') return filesOf(await source.getFile());
+  if (source?.url) return [fileOfUrl(source.url)];
+  const files = isList(source) ? [...source] : [];
+  if (files.length > 0 && files.every((file) => file instanceof Blob)) {
+    return files.map((file) => ({ name: pathInFolder(file), blob: file }));
+  }
+  throw new WordbrushError('BAD_OPTION', 'A model is a File, a list of Files (a folder), a folder handle, or a URL.');
+}
+
+function isList(source) {
+  return typeof source === 'object' && source !== null && Symbol.iterator in source;
+}
+
+function fileOfUrl(url) {
+  let absolute;
+  try {
+    absolute = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  } catch {
+    throw new WordbrushError('BAD_OPTION', `${url} is not a URL.`);
+  }
+  return { name: absolute.pathname.split('/').pop() || 'model.safetensors', url: absolute.href };
+}
+
+// "folder/unet/model.safetensors" → "unet/model.safetensors"
+function pathInFolder(file) {
+  return file.webkitRelativePath?.split('/').slice(1).join('/') || file.name || 'model.safetensors';
+}
+
+async function filesOfFolder(folder, path = '', depth = 0) {
+  const files = [];
+  for await (const entry of folder.values()) {
+    const name = path + entry.name;
+    if (entry.kind === 'file') files.push({ name, blob: await entry.getFile() });
+    else if (depth < 2 && !entry.name.startsWith('.')) files.push(...await filesOfFolder(entry, `${name}/`, depth + 1));
+  }
+  return files;
+}

@@ -1,0 +1,158 @@
+// The worker's side: loads the wasm, owns the engine and calls it, one call at a time.
+//
+// Loading and generating are pulled slice by slice and step by step. Between two of them the worker hears new messages: an
+// abort ends the job there, and quick calls (embeddings, tokens, memory) are answered there instead of after the picture.
+
+let engine = null;
+let inEngine = false; // within an awaited call, when the engine must not be called again
+let jobs = Promise.resolve();
+const waiting = [];
+const aborted = new Set();
+const breath = new MessageChannel();
+
+const QUICK = {
+  addEmbedding: ({ name, bytes }) => ({ value: engine.addEmbedding(name, bytes), embeddings: engine.embeddings() }),
+  removeEmbedding: ({ name }) => ({ value: engine.removeEmbedding(name), embeddings: engine.embeddings() }),
+  tokens: ({ prompt }) => engine.tokens(prompt),
+  memory: () => engine.memory(),
+};
+const JOBS = { open, generate, dispose };
+
+self.onmessage = ({ data }) => {
+  if (data.type === 'abort') aborted.add(data.id);
+  else if (data.type in JOBS) jobs = jobs.then(() => answer(data, JOBS[data.type]));
+  else if (inEngine) waiting.push(data);
+  else answer(data, QUICK[data.type]);
+};
+
+// A Rust panic in the middle of an awaited call leaves its promise forever pending and arrives here instead.
+self.addEventListener('error', (event) => {
+  event.preventDefault();
+  fatal(event.message);
+});
+self.addEventListener('unhandledrejection', (event) => {
+  event.preventDefault();
+  fatal(event.reason?.message ?? event.reason);
+});
+
+function fatal(message) {
+  self.postMessage({ fatal: String(message) });
+}
+
+// Quick calls are answered before this returns: the engine takes them one after the other.
+function answer(call, work) {
+  const { id } = call;
+  const succeed = (value) => self.postMessage({ id, value }, value?.png ? [value.png.buffer] : []);
+  const fail = (error) => {
+    // A trap poisons the instance: nothing that it says afterwards can be trusted.
+    if (error instanceof WebAssembly.RuntimeError) fatal(error.message);
+    else self.postMessage({ id, error: { code: error?.code ?? 'INTERNAL', message: String(error?.message ?? error) } });
+  };
+  try {
+    const value = work(call);
+    if (!(value instanceof Promise)) return succeed(value);
+    return value.then(succeed).catch(fail).finally(() => aborted.delete(id));
+  } catch (error) {
+    fail(error);
+  }
+}
+
+// One awaited call into the engine, then the messages that came meanwhile.
+async function turn(call) {
+  inEngine = true;
+  let value;
+  try {
+    value = await call();
+  } finally {
+    inEngine = false;
+    for (const late of waiting.splice(0)) answer(late, QUICK[late.type]);
+  }
+  await new Promise((resolve) => {
+    breath.port1.onmessage = resolve;
+    breath.port2.postMessage(null);
+  });
+  return value;
+}
+
+function stopIfAborted(id) {
+  // The page has rejected this call already; the error only ends the job.
+  if (aborted.has(id)) throw Object.assign(new Error('Stopped.'), { code: 'ABORTED' });
+}
+
+async function open({ id, files, options }) {
+  const report = (phase) => {
+    self.postMessage({ id, event: { phase, loaded: engine?.loaded ?? 0, total: engine?.total ?? 0 } });
+  };
+  report('open');
+  const { Engine } = await importEngine();
+  engine = await turn(() => Engine.open(files, options));
+  report('load');
+  for (let reported = performance.now(); await turn(() => engine.load());) {
+    stopIfAborted(id);
+    if (performance.now() - reported < 100) continue;
+    report('load');
+    reported = performance.now();
+  }
+  report('ready');
+  return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: engine.total };
+}
+
+async function importEngine() {
+  try {
+    const wasm = await import('./wordbrush.js');
+    await wasm.default();
+    return wasm;
+  } catch (error) {
+    const message = `The engine (wordbrush_bg.wasm) could not be loaded: ${error.message} In a checkout, run cargo xtask build.`;
+    throw Object.assign(new Error(message), { code: 'INTERNAL' });
+  }
+}
+
+async function generate({ id, options }) {
+  stopIfAborted(id);
+  const began = performance.now();
+  const generation = await turn(() => engine.start(options));
+  try {
+    const { steps, seed, width, height, warnings } = generation;
+    const tokens = (prompt) => {
+      const { windows, tokens: count, used } = engine.tokens(prompt ?? '');
+      return { windows, tokens: count, used };
+    };
+    self.postMessage({
+      id,
+      event: { type: 'tokens', positive: tokens(options.prompt), negative: tokens(options.negativePrompt), warnings, seed },
+    });
+    const clock = stepClock(steps);
+    for (let more = true; more;) {
+      stopIfAborted(id);
+      more = await turn(() => generation.step());
+      self.postMessage({ id, event: { type: 'step', step: generation.done, steps, ...clock(generation.done) } });
+    }
+    stopIfAborted(id);
+    self.postMessage({ id, event: { type: 'decode' } });
+    const png = await turn(() => generation.image());
+    const seconds = (performance.now() - began) / 1000;
+    return { png, params: { steps, seed, width, height }, warnings, seconds };
+  } finally {
+    generation.free();
+  }
+}
+
+// The first step also compiles the shaders, so the time left is told from the second on.
+function stepClock(steps) {
+  let last = performance.now();
+  let first = null;
+  return (done) => {
+    const now = performance.now();
+    const msPerStep = now - last;
+    last = now;
+    first ??= { now, done };
+    const mean = done > first.done ? (now - first.now) / (done - first.done) : null;
+    return { msPerStep, etaSeconds: mean === null ? null : (mean * (steps - done)) / 1000 };
+  };
+}
+
+function dispose() {
+  engine?.dispose();
+  engine = null;
+}

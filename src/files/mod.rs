@@ -1,0 +1,47 @@
+//! Untrusted bytes → named arrays: nothing here sees a GPU, nothing here executes what it reads.
+
+pub mod array;
+pub mod checkpoint;
+mod completeness;
+mod family;
+mod folder;
+pub mod key_names;
+pub mod model_config;
+pub mod pickle;
+mod pickle_globals;
+mod pickle_ops;
+mod pickle_vm;
+pub mod safetensors;
+pub mod sniff;
+pub mod source;
+pub mod textual_inversion;
+mod ti_layout;
+pub mod torch_file;
+mod torch_legacy;
+mod torch_zip;
+
+pub use array::{ArrayInfo, DType};
+pub use checkpoint::Checkpoint;
+pub use model_config::ModelConfig;
+pub use source::{LocalFuture, MemorySource, Source};
+pub use textual_inversion::{Embedding, read_embeddings};
+
+/// A name out of a file, fit for a sentence: short, on one line, no control characters.
+pub(crate) fn shown(name: &str) -> String {
+    clipped(name, 80)
+}
+
+/// At most `most` characters of a text, on one line; marks that turn the direction of writing are spelled out.
+pub(crate) fn clipped(text: &str, most: usize) -> String {
+    let mut short = String::new();
+    for letter in text.chars().take(most) {
+        match letter {
+            '"' | '\'' | '\\' => short.push(letter),
+            _ => short.extend(letter.escape_debug()),
+        }
+    }
+    if text.chars().nth(most).is_some() {
+        short.push('…');
+    }
+    short
+}

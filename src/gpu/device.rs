@@ -1,0 +1,287 @@
+//! One handle to the GPU: the adapter's capabilities, buffers that are counted, errors that are kept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Code, Error, Result};
+
+use super::Storage;
+use super::record::Recording;
+
+/// What to ask of the system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// How numbers are stored; `None` takes f16 where the adapter has it, packed pairs where not.
+    pub storage: Option<Storage>,
+    /// Prefer the power-saving adapter of two.
+    pub low_power: bool,
+}
+
+/// What the adapter says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adapter {
+    /// Name or description; empty where a browser tells nothing.
+    pub name: String,
+    /// The API under wgpu: `Vulkan`, `Metal`, `Dx12`, `BrowserWebGpu`.
+    pub backend: String,
+    /// The adapter is a program on the CPU (SwiftShader, llvmpipe, WARP).
+    pub software: bool,
+    /// Shaders may use 16-bit floats.
+    pub f16: bool,
+}
+
+/// A device and its queue. Cheap to clone: a handle.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(super) inner: Rc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub adapter: Adapter,
+    pub storage: Storage,
+    pub recording: RefCell<Option<Recording>>,
+    pub pipelines: RefCell<HashMap<String, Rc<wgpu::ComputePipeline>>>,
+    pub layouts: RefCell<HashMap<(usize, usize, bool), Rc<Layout>>>,
+    pub nothing: RefCell<Option<Rc<Buffer>>>,
+    pub allocated: Rc<Allocated>,
+    failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// A bind group layout and the pipeline layout over it.
+pub(super) struct Layout {
+    pub group: wgpu::BindGroupLayout,
+    pub pipeline: wgpu::PipelineLayout,
+}
+
+/// Bytes of GPU memory that live buffers take, and the most they ever took.
+#[derive(Default)]
+pub(super) struct Allocated {
+    now: Cell<u64>,
+    peak: Cell<u64>,
+}
+
+/// A GPU buffer that frees its memory when dropped: on the web wgpu's own drop frees nothing.
+pub(super) struct Buffer {
+    pub raw: wgpu::Buffer,
+    size: u64,
+    allocated: Rc<Allocated>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.raw.destroy();
+        self.allocated.now.set(self.allocated.now.get() - self.size);
+    }
+}
+
+impl Gpu {
+    /// Opens the system's preferred adapter.
+    ///
+    /// # Errors
+    /// [`Code::NoGpu`] with advice when there is none.
+    pub async fn open(options: Options) -> Result<Self> {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = wgpu::Backends::PRIMARY;
+        let instance = wgpu::Instance::new(descriptor);
+        let preference =
+            if options.low_power { wgpu::PowerPreference::LowPower } else { wgpu::PowerPreference::HighPerformance };
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions { power_preference: preference, ..Default::default() })
+            .await
+            .map_err(|e| no_gpu(&e.to_string()))?;
+
+        let info = adapter.get_info();
+        let f16 = adapter.features().contains(wgpu::Features::SHADER_F16);
+        let described = Adapter {
+            software: info.device_type == wgpu::DeviceType::Cpu || is_software_name(&info.name),
+            name: info.name,
+            backend: format!("{:?}", info.backend),
+            f16,
+        };
+        let storage = options.storage.unwrap_or(if f16 { Storage::F16 } else { Storage::Packed });
+        if storage == Storage::F16 && !f16 {
+            return Err(Error::new(
+                Code::BadOption,
+                "dtype f16 needs an adapter with shader-f16, and this one has none: use packed (same memory, same pictures) or auto",
+            ));
+        }
+
+        // The kernels fit WebGPU's default limits; only the sizes of buffers are raised to what the adapter has,
+        // for pictures above 512×512.
+        let offered = adapter.limits();
+        let mut limits = wgpu::Limits::default();
+        limits.max_buffer_size = limits.max_buffer_size.max(offered.max_buffer_size.min(1 << 30));
+        limits.max_storage_buffer_binding_size =
+            limits.max_storage_buffer_binding_size.max(offered.max_storage_buffer_binding_size.min(1 << 30));
+        let limits = limits.or_worse_values_from(&offered);
+        let features = if f16 { wgpu::Features::SHADER_F16 } else { wgpu::Features::empty() };
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("wordbrush"),
+                required_features: features,
+                required_limits: limits,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| no_gpu(&e.to_string()))?;
+        Ok(Self::assemble(device, queue, described, storage))
+    }
+
+    fn assemble(device: wgpu::Device, queue: wgpu::Queue, adapter: Adapter, storage: Storage) -> Self {
+        let failure = Arc::new(Mutex::new(None));
+        let kept = failure.clone();
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| keep_first(&kept, from_wgpu(&e))));
+        let kept = failure.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let message = format!(
+                    "the GPU device was lost ({message}): often the memory ran out or the driver restarted; load the model again, with a smaller picture"
+                );
+                keep_first(&kept, Error::new(Code::DeviceLost, message));
+            }
+        });
+        Self {
+            inner: Rc::new(Inner {
+                device,
+                queue,
+                adapter,
+                storage,
+                recording: RefCell::default(),
+                pipelines: RefCell::default(),
+                layouts: RefCell::default(),
+                nothing: RefCell::default(),
+                allocated: Rc::default(),
+                failure,
+            }),
+        }
+    }
+
+    /// What the adapter says of itself.
+    pub fn adapter(&self) -> &Adapter {
+        &self.inner.adapter
+    }
+
+    /// How weights and activations are stored.
+    pub fn storage(&self) -> Storage {
+        self.inner.storage
+    }
+
+    /// Bytes that live buffers take on the GPU.
+    pub fn allocated(&self) -> u64 {
+        self.inner.allocated.now.get()
+    }
+
+    /// The most bytes that buffers ever took at once.
+    pub fn peak(&self) -> u64 {
+        self.inner.allocated.peak.get()
+    }
+
+    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Rc<Buffer> {
+        // WebGPU refuses bindings of zero bytes and copies that are no multiple of four.
+        let size = size.max(16).next_multiple_of(4);
+        let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false, // for large buffers it crashed whole tabs
+        });
+        let allocated = self.inner.allocated.clone();
+        allocated.now.set(allocated.now.get() + size);
+        allocated.peak.set(allocated.peak.get().max(allocated.now.get()));
+        Rc::new(Buffer { raw, size, allocated })
+    }
+
+    /// Waits until everything submitted has run, then raises the first error that came up.
+    ///
+    /// # Errors
+    /// Out of memory, a lost device, or a refused command.
+    pub async fn finish(&self) -> Result<()> {
+        let (done, wait) = futures_channel::oneshot::channel();
+        self.inner.queue.on_submitted_work_done(move || {
+            let _ = done.send(());
+        });
+        self.poll()?;
+        // A lost device may drop the callback instead of calling it; `failure` then says why.
+        let _ = wait.await;
+        self.check()
+    }
+
+    /// Raises the first error the device reported since the last call.
+    ///
+    /// # Errors
+    /// Out of memory, a lost device, or a refused command.
+    pub fn check(&self) -> Result<()> {
+        match self.inner.failure.lock().ok().and_then(|mut failure| failure.take()) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets a native device do its callbacks; the browser does so by itself.
+    fn poll(&self) -> Result<()> {
+        self.inner
+            .device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map(drop)
+            .map_err(|e| Error::new(Code::DeviceLost, format!("the GPU does not answer: {e}")))
+    }
+
+    /// The bytes of a range of a buffer.
+    pub(super) async fn read_back(&self, buffer: &Buffer, offset: u64, size: u64) -> Result<Vec<u8>> {
+        let size = size.next_multiple_of(4);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer("read back", size, usage);
+        let mut encoder = self.inner.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, size);
+        self.inner.queue.submit([encoder.finish()]);
+
+        let (done, wait) = futures_channel::oneshot::channel();
+        staging.raw.map_async(wgpu::MapMode::Read, 0..size, move |result| {
+            let _ = done.send(result.is_ok());
+        });
+        self.poll()?;
+        let mapped = wait.await.unwrap_or(false);
+        self.check()?;
+        let lost = || Error::new(Code::DeviceLost, "the GPU's result could not be read: the device was lost");
+        if !mapped {
+            return Err(lost());
+        }
+        let bytes = staging.raw.get_mapped_range(0..size).map_err(|_| lost())?.to_vec();
+        staging.raw.unmap();
+        Ok(bytes)
+    }
+}
+
+fn is_software_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["swiftshader", "llvmpipe", "softpipe", "basic render"].iter().any(|known| name.contains(known))
+}
+
+fn no_gpu(reason: &str) -> Error {
+    Error::new(
+        Code::NoGpu,
+        format!(
+            "NO_GPU: no WebGPU adapter was found ({reason}). In a browser: use a current Chrome, Edge, Safari 26 or Firefox with hardware acceleration switched on. Natively: install a Vulkan driver (on Debian `apt-get install mesa-vulkan-drivers` gives one that runs on the CPU)"
+        ),
+    )
+}
+
+fn keep_first(slot: &Mutex<Option<Error>>, error: Error) {
+    if let Ok(mut slot) = slot.lock() {
+        slot.get_or_insert(error);
+    }
+}
+
+fn from_wgpu(error: &wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::new(
+            Code::GpuOutOfMemory,
+            "the GPU's memory is full: close other tabs and programs, or choose a smaller picture",
+        ),
+        other => Error::new(Code::GpuValidation, format!("the GPU refused a command (our mistake, please report it): {other}")),
+    }
+}

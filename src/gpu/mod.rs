@@ -1,0 +1,17 @@
+//! The device and what lives on it. Only this module names wgpu.
+//!
+//! Kernels are called like functions while a [`Plan`] is being recorded ([`Gpu::record`]); the plan lays its
+//! tensors out in an arena from their lifetimes and is then replayed as often as wanted.
+
+mod arena;
+mod device;
+mod plan;
+mod record;
+mod shader;
+mod tensor;
+
+pub use device::{Adapter, Gpu, Options};
+pub use plan::{Plan, Stats};
+pub use record::Kernel;
+pub use shader::{Value, header};
+pub use tensor::{Storage, Tensor};

@@ -1,0 +1,115 @@
+//! A recorded sequence of dispatches, replayed in one pass.
+
+use std::rc::Rc;
+
+use super::device::Buffer;
+use super::Gpu;
+
+/// What a plan does and takes, counted while it was recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Dispatches of one replay.
+    pub dispatches: usize,
+    /// Multiplications and additions of one replay.
+    pub flops: u64,
+    /// Bytes of its arena.
+    pub arena: u64,
+    /// Submits of one replay.
+    pub submits: usize,
+}
+
+pub(super) struct Command {
+    pub name: &'static str,
+    pub pipeline: Rc<wgpu::ComputePipeline>,
+    pub bind_group: wgpu::BindGroup,
+    pub workgroups: [u32; 3],
+    pub flops: u64,
+}
+
+/// Dispatches with their pipelines, bindings and arena, ready to be replayed.
+pub struct Plan {
+    gpu: Gpu,
+    label: &'static str,
+    commands: Vec<Command>,
+    stats: Stats,
+    buffers: Buffers,
+}
+
+/// The memory a plan needs: dropping a buffer destroys it, whatever bind groups still name it.
+pub(super) struct Buffers {
+    /// The arena.
+    pub slabs: Vec<Rc<Buffer>>,
+    /// Everything that is bound.
+    pub held: Vec<Rc<Buffer>>,
+}
+
+/// Work of one submit. Drivers reset a GPU that is silent for two seconds, and the page's compositor waits meanwhile:
+/// 200 GFLOP are a fifth of a second on the slowest GPU we expect, 4 GFLOP about that on a CPU adapter.
+const SUBMIT_FLOPS: u64 = 200_000_000_000;
+const SUBMIT_FLOPS_SOFTWARE: u64 = 4_000_000_000;
+
+impl Plan {
+    pub(super) fn new(gpu: &Gpu, label: &'static str, commands: Vec<Command>, stats: Stats, mut buffers: Buffers) -> Self {
+        buffers.held.sort_by_key(Rc::as_ptr);
+        buffers.held.dedup_by(|a, b| Rc::ptr_eq(a, b));
+        let mut plan = Self { gpu: gpu.clone(), label, commands, stats, buffers };
+        plan.stats.submits = plan.submits().len();
+        plan
+    }
+
+    /// The counts.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Number of dispatches by kernel name.
+    pub fn kernels(&self) -> std::collections::BTreeMap<&'static str, usize> {
+        let mut kernels = std::collections::BTreeMap::new();
+        for command in &self.commands {
+            *kernels.entry(command.name).or_default() += 1;
+        }
+        kernels
+    }
+
+    /// Ranges of commands that go to the GPU together.
+    fn submits(&self) -> Vec<std::ops::Range<usize>> {
+        let most = if self.gpu.adapter().software { SUBMIT_FLOPS_SOFTWARE } else { SUBMIT_FLOPS };
+        let mut submits = Vec::new();
+        let (mut start, mut flops) = (0, 0);
+        for (i, command) in self.commands.iter().enumerate() {
+            if flops > 0 && flops + command.flops > most {
+                submits.push(start..i);
+                (start, flops) = (i, 0);
+            }
+            flops += command.flops;
+        }
+        submits.push(start..self.commands.len());
+        submits
+    }
+
+    /// Sends the whole sequence to the GPU; does not wait for it.
+    pub fn run(&self) {
+        for range in self.submits() {
+            let mut encoder = self.gpu.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(self.label) });
+            {
+                let mut pass = encoder
+                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(self.label), timestamp_writes: None });
+                for command in &self.commands[range] {
+                    pass.set_pipeline(&command.pipeline);
+                    pass.set_bind_group(0, &command.bind_group, &[]);
+                    let [x, y, z] = command.workgroups;
+                    pass.dispatch_workgroups(x, y, z);
+                }
+            }
+            self.gpu.inner.queue.submit([encoder.finish()]);
+        }
+    }
+
+    /// Fills the arena with NaN: a kernel that leaves part of its result unwritten then shows.
+    pub fn poison(&self) {
+        for slab in &self.buffers.slabs {
+            let bytes = vec![0xff; slab.raw.size() as usize];
+            self.gpu.inner.queue.write_buffer(&slab.raw, 0, &bytes);
+        }
+    }
+}

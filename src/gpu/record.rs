@@ -1,0 +1,266 @@
+//! Kernel calls, collected while a plan is being recorded.
+
+use std::rc::Rc;
+
+use super::arena::{self, Life};
+use super::device::{Buffer, Layout};
+use super::plan::{Buffers, Command, Plan, Stats};
+use super::shader::{self, Header, Value};
+use super::tensor::{Inner, Place, Storage, Tensor};
+use super::Gpu;
+
+/// One call of a kernel.
+///
+/// Bindings are numbered in order: `read`, then `write`, then the parameters.
+pub struct Kernel<'a> {
+    /// The kernel's name: its files, its label, its test.
+    pub name: &'static str,
+    /// WGSL, in the order it is put together under the header.
+    pub wgsl: &'a [&'static str],
+    /// Tile shapes and switches, always part of the text.
+    pub constants: &'a [(&'static str, Value)],
+    /// Sizes: part of the text on GPUs, a uniform on software adapters.
+    pub params: &'a [(&'static str, Value)],
+    /// Inputs; `None` where this variant has none.
+    pub read: &'a [Option<&'a Tensor>],
+    /// Results (and tensors changed in place).
+    pub write: &'a [&'a Tensor],
+    /// Workgroups along x, y, z.
+    pub workgroups: [usize; 3],
+    /// Multiplications and additions this call does.
+    pub flops: u64,
+}
+
+/// A call as it waits for the plan to be finished.
+struct Call {
+    name: &'static str,
+    source: String,
+    read: Vec<Option<Rc<Inner>>>,
+    write: Vec<Rc<Inner>>,
+    uniform: Option<Vec<u32>>,
+    workgroups: [u32; 3],
+    flops: u64,
+}
+
+/// The calls so far.
+#[derive(Default)]
+pub(super) struct Recording {
+    calls: Vec<Call>,
+}
+
+/// Uniform bindings start at multiples of this.
+const UNIFORM_ALIGNMENT: u64 = 256;
+
+/// Slabs stay within WebGPU's default binding size where no single tensor is larger.
+const SLAB_BYTES: u64 = 128 << 20;
+
+impl Gpu {
+    /// Records the kernels that `calls` calls into a plan; also returns what `calls` returns.
+    ///
+    /// Tensors made inside live in the plan's arena and hold numbers only until it is replayed or dropped, except
+    /// those marked with [`Tensor::keep`].
+    pub fn record<T>(&self, label: &'static str, calls: impl FnOnce() -> T) -> (Plan, T) {
+        let outer = self.inner.recording.replace(Some(Recording::default()));
+        assert!(outer.is_none(), "recordings do not nest");
+        let result = calls();
+        let recording = self.inner.recording.take().unwrap_or_default();
+        (recording.finish(self, label), result)
+    }
+
+    /// A tensor for a kernel's result.
+    pub fn result(&self, shape: &[usize], storage: Storage) -> Tensor {
+        self.declare(shape, storage)
+    }
+
+    /// Notes a call in the recording.
+    pub fn run(&self, kernel: Kernel) {
+        for groups in kernel.workgroups {
+            assert!((1..=65535).contains(&groups), "{}: {:?} workgroups", kernel.name, kernel.workgroups);
+        }
+        let storage = self.kernel_storage(&kernel);
+        let out = kernel.write.first().map_or(storage, |out| out.storage());
+        let bake = !self.inner.adapter.software || kernel.params.is_empty();
+        let header = Header {
+            storage,
+            out,
+            constants: kernel.constants,
+            params: kernel.params,
+            binding: (!bake).then_some(kernel.read.len() + kernel.write.len()),
+        };
+        let source = shader::text(&header) + &kernel.wgsl.concat();
+        let call = Call {
+            name: kernel.name,
+            source,
+            read: kernel.read.iter().map(|tensor| tensor.map(|tensor| tensor.inner.clone())).collect(),
+            write: kernel.write.iter().map(|tensor| tensor.inner.clone()).collect(),
+            uniform: (!bake).then(|| kernel.params.iter().map(|(_, value)| value.bits()).collect()),
+            workgroups: kernel.workgroups.map(|groups| groups as u32),
+            flops: kernel.flops,
+        };
+        let mut recording = self.inner.recording.borrow_mut();
+        recording.as_mut().expect("kernels run inside Gpu::record").calls.push(call);
+    }
+
+    /// The storage of `elem4`: that of the device's tensors. Tests may store single tensors otherwise.
+    fn kernel_storage(&self, kernel: &Kernel) -> Storage {
+        let halves = |tensor: &&Tensor| tensor.storage() != Storage::F32;
+        let first = kernel.read.iter().flatten().copied().find(halves);
+        first.or_else(|| kernel.write.iter().copied().find(halves)).map_or(Storage::F32, |tensor| tensor.storage())
+    }
+
+    fn layout(&self, read: usize, write: usize, uniform: bool) -> Rc<Layout> {
+        let mut layouts = self.inner.layouts.borrow_mut();
+        let layout = layouts.entry((read, write, uniform)).or_insert_with(|| {
+            let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
+                binding: binding as u32,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            };
+            let storage = |binding| {
+                entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read })
+            };
+            let mut entries: Vec<_> = (0..read + write).map(storage).collect();
+            if uniform {
+                entries.push(entry(read + write, wgpu::BufferBindingType::Uniform));
+            }
+            let device = &self.inner.device;
+            let group =
+                device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+            let pipeline = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&group)],
+                immediate_size: 0,
+            });
+            Rc::new(Layout { group, pipeline })
+        });
+        layout.clone()
+    }
+
+    fn pipeline(&self, call: &Call, layout: &Layout) -> Rc<wgpu::ComputePipeline> {
+        if let Some(pipeline) = self.inner.pipelines.borrow().get(&call.source) {
+            return pipeline.clone();
+        }
+        let device = &self.inner.device;
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(call.name),
+            source: wgpu::ShaderSource::Wgsl(call.source.as_str().into()),
+        });
+        let pipeline = Rc::new(device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(call.name),
+            layout: Some(&layout.pipeline),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Kernels write their workgroup memory before they read it.
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        }));
+        self.inner.pipelines.borrow_mut().insert(call.source.clone(), pipeline.clone());
+        pipeline
+    }
+}
+
+impl Recording {
+    fn finish(self, gpu: &Gpu, label: &'static str) -> Plan {
+        let slabs = self.place_tensors(gpu, label);
+        let uniforms = self.upload_uniforms(gpu, label);
+        let mut stats = Stats { dispatches: self.calls.len(), arena: slabs.iter().map(|(_, size)| size).sum(), ..Stats::default() };
+        let mut commands = Vec::with_capacity(self.calls.len());
+        let mut held = Vec::new();
+        let mut uniform_offset = 0;
+        for call in &self.calls {
+            stats.flops += call.flops;
+            let layout = gpu.layout(call.read.len(), call.write.len(), call.uniform.is_some());
+            let nothing = || Place { buffer: gpu.nothing(), offset: 0 };
+            let place_of = |tensor: &Rc<Inner>| tensor.place.borrow().clone();
+            let read = call.read.iter().map(|tensor| match tensor {
+                None => (nothing(), 256),
+                Some(tensor) => (place_of(tensor).unwrap_or_else(|| panic!("{}: input never computed", call.name)), tensor.bytes),
+            });
+            let write = call.write.iter().map(|tensor| (place_of(tensor).unwrap_or_else(nothing), tensor.bytes));
+            let mut places: Vec<(Place, u64)> = read.chain(write).collect();
+            if let (Some(values), Some(buffer)) = (&call.uniform, &uniforms) {
+                places.push((Place { buffer: buffer.clone(), offset: uniform_offset }, values.len() as u64 * 4));
+                uniform_offset += UNIFORM_ALIGNMENT;
+            }
+            commands.push(Command {
+                name: call.name,
+                pipeline: gpu.pipeline(call, &layout),
+                bind_group: bind_group(gpu, call.name, &layout, &places),
+                workgroups: call.workgroups,
+                flops: call.flops,
+            });
+            held.extend(places.into_iter().map(|(place, _)| place.buffer));
+        }
+        Plan::new(gpu, label, commands, stats, Buffers { slabs: slabs.into_iter().map(|(buffer, _)| buffer).collect(), held })
+    }
+
+    /// Gives every tensor that was made here its place: in the arena, or in a buffer of its own if kept.
+    fn place_tensors(&self, gpu: &Gpu, label: &str) -> Vec<(Rc<Buffer>, u64)> {
+        let mut tensors: Vec<Rc<Inner>> = Vec::new();
+        let mut lives: Vec<Life> = Vec::new();
+        let find = |tensors: &[Rc<Inner>], wanted: &Rc<Inner>| tensors.iter().position(|t| Rc::ptr_eq(t, wanted));
+        for (i, call) in self.calls.iter().enumerate() {
+            let inputs: Vec<usize> = call.read.iter().flatten().filter_map(|t| find(&tensors, t)).collect();
+            for &input in &inputs {
+                lives[input].last = i;
+            }
+            for tensor in call.write.iter().filter(|tensor| tensor.place.borrow().is_none()) {
+                if tensor.kept.get() {
+                    let buffer = gpu.tensor_buffer(call.name, tensor.bytes);
+                    *tensor.place.borrow_mut() = Some(Place { buffer, offset: 0 });
+                } else if let Some(known) = find(&tensors, tensor) {
+                    lives[known].last = i;
+                    lives[known].inputs.extend(&inputs);
+                } else {
+                    tensors.push(tensor.clone());
+                    lives.push(Life { bytes: tensor.bytes, first: i, last: i, inputs: inputs.clone() });
+                }
+            }
+        }
+        let (spots, sizes) = arena::lay_out(&lives, SLAB_BYTES);
+        let slabs: Vec<_> = sizes.iter().map(|&size| (gpu.tensor_buffer(label, size), size)).collect();
+        for (tensor, spot) in tensors.iter().zip(spots) {
+            *tensor.place.borrow_mut() = Some(Place { buffer: slabs[spot.slab].0.clone(), offset: spot.offset });
+        }
+        slabs
+    }
+
+    fn upload_uniforms(&self, gpu: &Gpu, label: &str) -> Option<Rc<Buffer>> {
+        let mut bytes: Vec<u8> = Vec::new();
+        for values in self.calls.iter().filter_map(|call| call.uniform.as_ref()) {
+            bytes.extend(bytemuck::cast_slice(values));
+            bytes.resize(bytes.len().next_multiple_of(UNIFORM_ALIGNMENT as usize), 0);
+        }
+        if bytes.is_empty() {
+            return None;
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let buffer = gpu.buffer(label, bytes.len() as u64, usage);
+        gpu.inner.queue.write_buffer(&buffer.raw, 0, &bytes);
+        Some(buffer)
+    }
+}
+
+fn bind_group(gpu: &Gpu, name: &str, layout: &Layout, places: &[(Place, u64)]) -> wgpu::BindGroup {
+    let entries: Vec<_> = places
+        .iter()
+        .enumerate()
+        .map(|(binding, (place, bytes))| wgpu::BindGroupEntry {
+            binding: binding as u32,
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &place.buffer.raw,
+                offset: place.offset,
+                size: std::num::NonZeroU64::new((*bytes).max(16)),
+            }),
+        })
+        .collect();
+    gpu.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(name),
+        layout: &layout.group,
+        entries: &entries,
+    })
+}

@@ -1,0 +1,33 @@
+// out = softmax(scale · q kᵀ) v, one head at a time, without ever holding the scores (Milakov and Gimelshein 2018;
+// FlashAttention, Dao et al. 2022): the sum is rescaled whenever a larger score turns up.
+// What the three variants share: bindings and addresses. Rows are (batch, token), heads lie side by side in a row.
+
+@group(0) @binding(0) var<storage, read> q: array<elem4>;         // (B, queries, q_stride)
+@group(0) @binding(1) var<storage, read> k: array<elem4>;         // (B, key_rows, k_stride)
+@group(0) @binding(2) var<storage, read> v: array<elem4>;         // (B, key_rows, v_stride)
+@group(0) @binding(3) var<storage, read_write> out: array<out4>;  // (B, queries, heads · 4·D4)
+
+// Keys that query row `row` of batch item `b` may see. Prompts of the two batch items may differ in length.
+fn visible(b: u32, row: u32) -> u32 {
+  let keys = select(p.keys1, p.keys0, b == 0u);
+  if (CAUSAL) {
+    return min(keys, row + 1u);
+  }
+  return keys;
+}
+
+fn q_at(b: u32, row: u32, head: u32) -> u32 {
+  return (b * p.queries + row) * p.q_stride + p.q_offset + head * D4;
+}
+
+fn k_at(b: u32, key: u32, head: u32) -> u32 {
+  return (b * p.key_rows + key) * p.k_stride + p.k_offset + head * D4;
+}
+
+fn v_at(b: u32, key: u32, head: u32) -> u32 {
+  return (b * p.key_rows + key) * p.v_stride + p.v_offset + head * D4;
+}
+
+fn out_at(b: u32, row: u32, head: u32) -> u32 {
+  return ((b * p.queries + row) * p.heads + head) * D4;
+}

@@ -1,0 +1,32 @@
+//! Layer normalisation (Ba, Kiros and Hinton 2016) over the last axis.
+
+use crate::gpu::{Kernel, Tensor};
+
+/// ε of every layer norm in SD 1.5 (the default of PyTorch, and that of CLIP's configuration).
+pub const EPSILON: f32 = 1e-5;
+
+/// The normalised tensor, as `input`; `gamma` and `beta` are (C), f32.
+pub fn layer_norm(input: &Tensor, gamma: &Tensor, beta: &Tensor) -> Tensor {
+    let channels = gamma.len();
+    assert_eq!(input.shape().last(), Some(&channels), "layer_norm: {:?} by {channels}", input.shape());
+    let rows = input.len() / channels;
+    let groups_x = rows.min(65535);
+    let gpu = input.gpu();
+    let result = gpu.result(input.shape(), input.storage());
+    gpu.run(Kernel {
+        name: "layer_norm",
+        wgsl: &[include_str!("layer_norm.wgsl")],
+        constants: &[],
+        params: &[
+            ("rows", rows.into()),
+            ("c", (channels / 4).into()),
+            ("groups_x", groups_x.into()),
+            ("epsilon", EPSILON.into()),
+        ],
+        read: &[Some(input), Some(gamma), Some(beta)],
+        write: &[&result],
+        workgroups: [groups_x, rows.div_ceil(groups_x), 1],
+        flops: 0,
+    });
+    result
+}

@@ -1,0 +1,33 @@
+//! The catalogue: one operation = `name.rs` + `name.wgsl`, the same word for file, function, label and test.
+//!
+//! | kernel | formula | used by |
+//! |---|---|---|
+//! | [`gemm`](gemm()) | `a·w`, then bias, time embedding, activation, GEGLU, residual | every linear layer and convolution |
+//! | [`attention`](attention()) | `softmax(q kᵀ/√d) v` | CLIP, UNet, the VAE's middle |
+//! | [`group_norm`](group_norm()) | group normalisation, SiLU | ResnetBlocks, transformers, outputs |
+//! | [`layer_norm`](layer_norm()) | layer normalisation | CLIP, transformer blocks |
+//! | [`weigh_tokens`](weigh_tokens()) | `empty + w·(x − empty)` | conditioning |
+//! | [`scale_latents`](scale_latents()) | `x · scale` | inputs of UNet and VAE |
+//! | [`sampler_step`](sampler_step()) | guidance and the sampler's update | the denoising loop |
+//! | [`image`](image()) | −1…1 to RGBA bytes | the last step |
+//! | [`pack_weights`](pack_weights()) | a file's order to ours | loading |
+
+mod attention;
+mod gemm;
+mod group_norm;
+mod image;
+mod layer_norm;
+mod pack_weights;
+mod sampler_step;
+mod scale_latents;
+mod weigh_tokens;
+
+pub use attention::{Attention, Rows, Split, attention, attention_on};
+pub use gemm::{Activation, Geometry, Gemm, RowBias, Tile, gemm, gemm_on};
+pub use group_norm::{GroupNorm, group_norm};
+pub use image::image;
+pub use layer_norm::layer_norm;
+pub use pack_weights::{PackWeights, pack_weights};
+pub use sampler_step::sampler_step;
+pub use scale_latents::scale_latents;
+pub use weigh_tokens::weigh_tokens;

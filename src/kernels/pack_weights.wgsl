@@ -1,0 +1,46 @@
+// A slice of a file's weights (N, C, taps), as f32, f16 or bf16, into the kernels' order (taps, C, N), four columns
+// of N at a time. The slice begins at row `first` of the file and holds `rows` of them, a multiple of four except at
+// the end.
+
+@group(0) @binding(0) var<storage, read> file: array<vec4<u32>>;       // the slice's bytes
+@group(0) @binding(1) var<storage, read_write> packed: array<out4>;    // (taps, 4·c4, 4·n4)
+
+fn number(at: u32) -> f32 {
+  if (DTYPE == 0u) {
+    return bitcast<f32>(file[at / 4u][at % 4u]);
+  }
+  let pair = file[at / 8u][at / 2u % 4u];
+  let bits = select(pair & 0xffffu, pair >> 16u, at % 2u == 1u);
+  if (DTYPE == 1u) {
+    return unpack2x16float(bits).x;
+  }
+  return bitcast<f32>(bits << 16u);
+}
+
+// Element (row, c, tap) of the slice, 0 past its end (N and C are padded to multiples of four).
+fn element(row: u32, c: u32, tap: u32) -> f32 {
+  if (row >= p.rows || c >= p.channels) {
+    return 0.0;
+  }
+  return number((row * p.channels + c) * p.taps + tap);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  let blocks = (p.rows + 3u) / 4u;
+  let id = (group.y * p.groups_x + group.x) * 64u + t;
+  if (id >= blocks * p.padded_channels * p.taps) {
+    return;
+  }
+  let block = id % blocks;
+  let c = id / blocks % p.padded_channels;
+  let tap = id / blocks / p.padded_channels;
+  let row = block * 4u;
+  let value = vec4<f32>(element(row, c, tap), element(row + 1u, c, tap), element(row + 2u, c, tap), element(row + 3u, c, tap));
+  var column = p.first / 4u + block;
+  if (p.half_columns > 0u) {
+    // GEGLU: four values, then their four gates.
+    column = column % p.half_columns * 2u + column / p.half_columns;
+  }
+  packed[(tap * p.padded_channels + c) * p.n4 + p.column + column] = store_out(value);
+}

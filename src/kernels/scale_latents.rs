@@ -1,0 +1,21 @@
+//! Latents, scaled and repeated over the batch, as the input of a network.
+
+use crate::gpu::{Kernel, Storage, Tensor};
+
+/// `latents` (1, h, w, 4) · `step[1]`, repeated to (batch, h, w, 4) in `storage`. Both inputs are f32.
+pub fn scale_latents(latents: &Tensor, step: &Tensor, batch: usize, storage: Storage) -> Tensor {
+    let &[_, h, w, channels] = latents.shape() else { panic!("scale_latents: {:?}", latents.shape()) };
+    let gpu = latents.gpu();
+    let result = gpu.result(&[batch, h, w, channels], storage);
+    gpu.run(Kernel {
+        name: "scale_latents",
+        wgsl: &[include_str!("scale_latents.wgsl")],
+        constants: &[],
+        params: &[("pixels", (h * w).into()), ("batch", batch.into())],
+        read: &[Some(latents), Some(step)],
+        write: &[&result],
+        workgroups: [(batch * h * w).div_ceil(64), 1, 1],
+        flops: 0,
+    });
+    result
+}

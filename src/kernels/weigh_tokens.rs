@@ -1,0 +1,24 @@
+//! From encoded windows to the conditioning the UNet sees: rows in order, weighed.
+
+use crate::gpu::{Kernel, Tensor};
+
+/// The weighed rows, `shape` (…, C): `x` is (windows, 77, C); `rows` is (results, 4), f32, and says for each result
+/// its source row (−1: zeros), the row of the empty window, and the weight.
+pub fn weigh_tokens(x: &Tensor, rows: &Tensor, shape: &[usize]) -> Tensor {
+    let gpu = x.gpu();
+    let result = gpu.result(shape, x.storage());
+    let results = rows.len() / 4;
+    let c = x.shape()[2] / 4;
+    assert_eq!(result.len(), results * c * 4, "weigh_tokens: {shape:?} from {results} rows");
+    gpu.run(Kernel {
+        name: "weigh_tokens",
+        wgsl: &[include_str!("weigh_tokens.wgsl")],
+        constants: &[],
+        params: &[("c", c.into()), ("results", results.into())],
+        read: &[Some(x), Some(rows)],
+        write: &[&result],
+        workgroups: [(results * c).div_ceil(64), 1, 1],
+        flops: 0,
+    });
+    result
+}

@@ -1,0 +1,74 @@
+//! Normalisations with their affine parameters.
+
+use crate::error::{Code, Error, Result};
+use crate::gpu::Tensor;
+use crate::kernels;
+use crate::weights::{Columns, Weights};
+
+/// Group normalisation.
+pub struct GroupNorm {
+    gamma: Tensor, // (C)
+    beta: Tensor,  // (C)
+    groups: usize,
+    epsilon: f32,
+}
+
+impl GroupNorm {
+    /// The norm at `w` over `channels` in `groups`.
+    ///
+    /// # Errors
+    /// When tensors are missing, have other shapes, or `channels` cannot be split into `groups`.
+    pub fn load(w: &Weights, channels: usize, groups: usize, epsilon: f32) -> Result<Self> {
+        if channels % groups != 0 || channels % 4 != 0 {
+            let sentence = format!(
+                "a group norm of this checkpoint has {channels} channels, which {groups} groups cannot share: Stable Diffusion 1.5 has multiples of {groups}"
+            );
+            return Err(Error::new(Code::WrongShape, sentence));
+        }
+        Ok(Self {
+            gamma: Weights::vector(&[w], "weight", channels, Columns::Plain)?,
+            beta: Weights::vector(&[w], "bias", channels, Columns::Plain)?,
+            groups,
+            epsilon,
+        })
+    }
+
+    /// (B, H, W, C) normalised.
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        kernels::group_norm(&self.args(input, None, false))
+    }
+
+    /// (B, H, W, C) normalised, then SiLU. The channels of `more` continue those of `input`.
+    pub fn silu(&self, input: &Tensor, more: Option<&Tensor>) -> Tensor {
+        kernels::group_norm(&self.args(input, more, true))
+    }
+
+    fn args<'a>(&'a self, input: &'a Tensor, input2: Option<&'a Tensor>, silu: bool) -> kernels::GroupNorm<'a> {
+        let Self { gamma, beta, groups, epsilon } = self;
+        kernels::GroupNorm { input, input2, gamma, beta, groups: *groups, epsilon: *epsilon, silu }
+    }
+}
+
+/// Layer normalisation.
+pub struct LayerNorm {
+    gamma: Tensor, // (C)
+    beta: Tensor,  // (C)
+}
+
+impl LayerNorm {
+    /// The norm at `w` over `channels`.
+    ///
+    /// # Errors
+    /// When tensors are missing or have other shapes.
+    pub fn load(w: &Weights, channels: usize) -> Result<Self> {
+        Ok(Self {
+            gamma: Weights::vector(&[w], "weight", channels, Columns::Plain)?,
+            beta: Weights::vector(&[w], "bias", channels, Columns::Plain)?,
+        })
+    }
+
+    /// (…, C) normalised over the last axis.
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        kernels::layer_norm(input, &self.gamma, &self.beta)
+    }
+}

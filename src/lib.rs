@@ -1,0 +1,33 @@
+//! Stable Diffusion 1.5 with Textual Inversion, computed by WebGPU kernels.
+//!
+//! ```text
+//! bytes ──files──▶ named arrays ──weights──▶ GPU tensors ─┐
+//! text  ──prompt─▶ windows of rows ──models/clip─▶ conditioning ─▶ models/unet ⇄ samplers ─▶ latents ─▶ models/vae ─▶ image
+//! ```
+//!
+//! The modules below stand in the order a picture is made; `tests/layering.rs` holds them to it.
+
+pub mod error;
+
+pub mod files;
+
+pub mod gpu;
+pub mod kernels;
+
+pub mod weights;
+
+pub mod layers;
+pub mod models;
+
+pub mod prompt;
+pub mod samplers;
+
+pub mod pipeline;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod reference;
+
+#[cfg(target_arch = "wasm32")]
+pub mod web;
+
+pub use error::{Code, Error, Result};

@@ -1,0 +1,314 @@
+//! The denoising UNet (Ronneberger et al. 2015; Rombach et al. 2022; diffusers' `UNet2DConditionModel`).
+
+use crate::error::{Code, Error, Result};
+use crate::gpu::{Gpu, Storage, Tensor};
+use crate::kernels::{Activation, Gemm, RowBias, gemm};
+use crate::layers::{Conv2d, GroupNorm, Linear};
+use crate::weights::Weights;
+
+use super::blocks::{ResnetBlock, Transformer2d, same_channels};
+
+/// Attention heads at every level (v1-inference.yaml, `num_heads: 8`).
+const HEADS: usize = 8;
+/// Groups of every group norm (CompVis, model.py `Normalize`).
+const GROUPS: usize = 32;
+const EPSILON: f32 = 1e-5;
+
+/// The network.
+pub struct Unet {
+    time_embedding: [Linear; 2],
+    conv_in: Conv2d,
+    down_blocks: Vec<DownBlock>,
+    mid_block: MidBlock,
+    up_blocks: Vec<UpBlock>,
+    conv_norm_out: GroupNorm,
+    conv_out: Conv2d,
+    time_width: usize,
+    context_width: usize,
+}
+
+struct DownBlock {
+    resnets: Vec<ResnetBlock>,
+    attentions: Vec<Transformer2d>, // one per resnet, or none
+    downsampler: Option<Conv2d>,
+}
+
+struct MidBlock {
+    resnets: [ResnetBlock; 2],
+    attention: Transformer2d,
+}
+
+struct UpBlock {
+    resnets: Vec<ResnetBlock>,
+    attentions: Vec<Transformer2d>,
+    upsampler: Option<Conv2d>,
+}
+
+/// What does not change over the steps: the prompt's keys and values, the time embeddings of all steps.
+pub struct Prepared {
+    /// Per ResnetBlock, in the order of `forward`: (1, steps, N).
+    time: Vec<Tensor>,
+    /// Per transformer, in the order of `forward`, and per block in it: (B, S, 2C).
+    context: Vec<Vec<Tensor>>,
+    /// Tokens that the first batch item and the second see.
+    tokens: [usize; 2],
+}
+
+/// What all blocks need to know while they are loaded.
+struct Loading {
+    time: usize,
+    context: usize,
+    groups: usize,
+}
+
+impl Unet {
+    /// The network at `w`, for a text encoder of `context` numbers per token.
+    ///
+    /// # Errors
+    /// When tensors are missing or have other shapes.
+    pub fn load(w: &Weights, context: usize) -> Result<Self> {
+        let config = &w.checkpoint().config;
+        let conv_in = Conv2d::load(&w.at("conv_in"), 4)?;
+        let time_width = w.shape("time_embedding.linear_1.weight")?.get(1).copied().unwrap_or(0);
+        let linear_1 = Linear::load(&w.at("time_embedding.linear_1"), time_width)?;
+        let linear_2 = Linear::load(&w.at("time_embedding.linear_2"), linear_1.width())?;
+        let loading = Loading { time: linear_2.width(), context, groups: config.unet_groups.unwrap_or(GROUPS) };
+
+        let mut channels = conv_in.channels();
+        let mut skips = vec![channels];
+        let places = w.list("down_blocks");
+        let levels = places.len();
+        let heads = |level: usize| config.unet_heads_at(level).unwrap_or(HEADS);
+        let mut down_blocks = Vec::new();
+        for (level, place) in places.iter().enumerate() {
+            down_blocks.push(DownBlock::load(place, &loading, heads(level), &mut channels, &mut skips)?);
+        }
+        let mid_block = MidBlock::load(&w.at("mid_block"), &loading, heads(levels.saturating_sub(1)), channels)?;
+        let mut up_blocks = Vec::new();
+        for (i, place) in w.list("up_blocks").iter().enumerate() {
+            let level = levels.saturating_sub(1 + i);
+            up_blocks.push(UpBlock::load(place, &loading, heads(level), &mut channels, &mut skips)?);
+        }
+        let conv_out = Conv2d::load(&w.at("conv_out"), channels)?;
+        same_channels("the predicted noise", conv_out.channels(), 4)?;
+        Ok(Self {
+            conv_norm_out: GroupNorm::load(&w.at("conv_norm_out"), channels, loading.groups, EPSILON)?,
+            time_embedding: [linear_1, linear_2],
+            conv_in,
+            down_blocks,
+            mid_block,
+            up_blocks,
+            conv_out,
+            time_width,
+            context_width: context,
+        })
+    }
+
+    /// Computes once what all steps share. `context` is (B, S, width), of which the batch items see `tokens`.
+    pub fn prepare(&self, timesteps: &[f32], context: &Tensor, tokens: [usize; 2]) -> Prepared {
+        assert_eq!(context.shape()[2], self.context_width, "unet: context {:?}", context.shape());
+        let gpu = context.gpu();
+        let sinusoids = sinusoids(gpu, timesteps, self.time_width); // (1, steps, time_width)
+        let (plan, prepared) = gpu.record("unet prepare", || {
+            let [linear_1, linear_2] = &self.time_embedding;
+            let h = gemm(&Gemm { activation: Activation::Silu, ..linear_1.product(&sinusoids) });
+            // Every block applies SiLU to the time embedding first: done once, here.
+            let temb = gemm(&Gemm { activation: Activation::Silu, ..linear_2.product(&h) });
+            let time = self.resnets().filter_map(|resnet| resnet.time_rows(&temb)).map(|rows| rows.keep()).collect();
+            let keys_and_values = |transformer: &Transformer2d| {
+                transformer.keys_and_values(context).iter().map(Tensor::keep).collect()
+            };
+            Prepared { time, context: self.transformers().map(keys_and_values).collect(), tokens }
+        });
+        plan.run();
+        prepared
+    }
+
+    /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings.
+    pub fn forward(&self, x: &Tensor, step: &Tensor, prepared: &Prepared) -> Tensor {
+        let mut state = State {
+            time: prepared.time.iter(),
+            context: prepared.context.iter(),
+            step,
+            tokens: prepared.tokens,
+        };
+        // 1. in
+        let mut h = self.conv_in.forward(x);
+        let mut skips = vec![h.clone()];
+
+        // 2. down: every block leaves its outputs on `skips`
+        for block in &self.down_blocks {
+            h = block.forward(h, &mut state, &mut skips);
+        }
+
+        // 3. middle
+        h = self.mid_block.forward(&h, &mut state);
+
+        // 4. up: every block takes them back, last first
+        for block in &self.up_blocks {
+            h = block.forward(h, &mut state, &mut skips);
+        }
+
+        // 5. out
+        let h = self.conv_norm_out.silu(&h, None);
+        gemm(&Gemm { out: Some(Storage::F32), ..self.conv_out.product(&h) })
+    }
+
+    fn resnets(&self) -> impl Iterator<Item = &ResnetBlock> {
+        let down = self.down_blocks.iter().flat_map(|block| &block.resnets);
+        let up = self.up_blocks.iter().flat_map(|block| &block.resnets);
+        down.chain(&self.mid_block.resnets).chain(up)
+    }
+
+    fn transformers(&self) -> impl Iterator<Item = &Transformer2d> {
+        let down = self.down_blocks.iter().flat_map(|block| &block.attentions);
+        let up = self.up_blocks.iter().flat_map(|block| &block.attentions);
+        down.chain([&self.mid_block.attention]).chain(up)
+    }
+}
+
+/// The prepared tensors, handed out in the order the blocks come.
+struct State<'a> {
+    time: std::slice::Iter<'a, Tensor>,
+    context: std::slice::Iter<'a, Vec<Tensor>>,
+    step: &'a Tensor,
+    tokens: [usize; 2],
+}
+
+impl State<'_> {
+    fn resnet(&mut self, block: &ResnetBlock, x: &Tensor, skip: Option<&Tensor>) -> Tensor {
+        let rows = self.time.next().expect("a prepared time embedding for every block");
+        block.forward(x, skip, Some(RowBias { rows, step: self.step }))
+    }
+
+    fn transformer(&mut self, block: &Transformer2d, x: &Tensor) -> Tensor {
+        let kv = self.context.next().expect("a prepared prompt for every transformer");
+        block.forward(x, kv, self.tokens)
+    }
+}
+
+impl DownBlock {
+    fn load(
+        w: &Weights,
+        loading: &Loading,
+        heads: usize,
+        channels: &mut usize,
+        skips: &mut Vec<usize>,
+    ) -> Result<Self> {
+        let mut resnets = Vec::new();
+        let mut attentions = Vec::new();
+        for (i, place) in w.list("resnets").iter().enumerate() {
+            let resnet = ResnetBlock::load(place, *channels, Some(loading.time), loading.groups, EPSILON)?;
+            *channels = resnet.channels();
+            skips.push(*channels);
+            resnets.push(resnet);
+            if w.has("attentions") {
+                attentions.push(loading.transformer(&w.at("attentions").at(i), *channels, heads)?);
+            }
+        }
+        let sampler = w.at("downsamplers.0.conv");
+        let downsampler = w.has("downsamplers").then(|| Conv2d::load(&sampler, *channels)).transpose()?;
+        if let Some(conv) = &downsampler {
+            *channels = conv.channels();
+            skips.push(*channels);
+        }
+        Ok(Self { resnets, attentions, downsampler })
+    }
+
+    fn forward(&self, mut h: Tensor, state: &mut State, skips: &mut Vec<Tensor>) -> Tensor {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            h = state.resnet(resnet, &h, None);
+            if let Some(attention) = self.attentions.get(i) {
+                h = state.transformer(attention, &h);
+            }
+            skips.push(h.clone());
+        }
+        if let Some(conv) = &self.downsampler {
+            h = conv.downsample(&h);
+            skips.push(h.clone());
+        }
+        h
+    }
+}
+
+impl MidBlock {
+    fn load(w: &Weights, loading: &Loading, heads: usize, channels: usize) -> Result<Self> {
+        let resnet = |i: usize| {
+            let place = w.at("resnets").at(i);
+            ResnetBlock::load(&place, channels, Some(loading.time), loading.groups, EPSILON)
+        };
+        let attention = loading.transformer(&w.at("attentions.0"), channels, heads)?;
+        let resnets = [resnet(0)?, resnet(1)?];
+        same_channels("the middle block", resnets[1].channels(), channels)?;
+        Ok(Self { resnets, attention })
+    }
+
+    fn forward(&self, h: &Tensor, state: &mut State) -> Tensor {
+        let h = state.resnet(&self.resnets[0], h, None);
+        let h = state.transformer(&self.attention, &h);
+        state.resnet(&self.resnets[1], &h, None)
+    }
+}
+
+impl UpBlock {
+    fn load(
+        w: &Weights,
+        loading: &Loading,
+        heads: usize,
+        channels: &mut usize,
+        skips: &mut Vec<usize>,
+    ) -> Result<Self> {
+        let mut resnets = Vec::new();
+        let mut attentions = Vec::new();
+        for (i, place) in w.list("resnets").iter().enumerate() {
+            let Some(skip) = skips.pop() else {
+                let sentence = "this UNet has more blocks on its way up than on its way down";
+                return Err(Error::new(Code::WrongShape, sentence));
+            };
+            let resnet = ResnetBlock::load(place, *channels + skip, Some(loading.time), loading.groups, EPSILON)?;
+            *channels = resnet.channels();
+            resnets.push(resnet);
+            if w.has("attentions") {
+                attentions.push(loading.transformer(&w.at("attentions").at(i), *channels, heads)?);
+            }
+        }
+        let sampler = w.at("upsamplers.0.conv");
+        let upsampler = w.has("upsamplers").then(|| Conv2d::load(&sampler, *channels)).transpose()?;
+        Ok(Self { resnets, attentions, upsampler })
+    }
+
+    fn forward(&self, mut h: Tensor, state: &mut State, skips: &mut Vec<Tensor>) -> Tensor {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            let skip = skips.pop().expect("as many skips as were loaded");
+            h = state.resnet(resnet, &h, Some(&skip));
+            if let Some(attention) = self.attentions.get(i) {
+                h = state.transformer(attention, &h);
+            }
+        }
+        if let Some(conv) = &self.upsampler {
+            // The next skip's size, not twice ours: on the way down an odd size was rounded up.
+            let next = skips.last().map_or_else(|| h.shape().to_vec(), |skip| skip.shape().to_vec());
+            h = conv.upsample(&h, (next[1], next[2]));
+        }
+        h
+    }
+}
+
+impl Loading {
+    fn transformer(&self, w: &Weights, channels: usize, heads: usize) -> Result<Transformer2d> {
+        Transformer2d::load(w, channels, self.context, heads, self.groups)
+    }
+}
+
+/// Sinusoidal time embeddings (Vaswani et al. 2017), cosines first (diffusers: `flip_sin_to_cos`, `freq_shift` 0):
+/// (1, steps, width).
+fn sinusoids(gpu: &Gpu, timesteps: &[f32], width: usize) -> Tensor {
+    let half = width / 2;
+    let mut values = Vec::with_capacity(timesteps.len() * width);
+    for &t in timesteps {
+        let angle = |i: usize| t * (-(10_000f32.ln()) * i as f32 / half as f32).exp();
+        values.extend((0..half).map(|i| angle(i).cos()));
+        values.extend((0..half).map(|i| angle(i).sin()));
+    }
+    gpu.upload("timesteps", &[1, timesteps.len(), width], gpu.storage(), &values)
+}

@@ -1,0 +1,83 @@
+//! What a picture is made from.
+
+use crate::error::{Code, Error, Result};
+use crate::prompt::Syntax;
+use crate::samplers::{Sampler, Schedule};
+
+/// Parameters of a picture. The defaults are those of the ComfyUI workflow this project starts from
+/// (nomadoor/Comfy-with-ComfyUI, SD1.5_embedding.json).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Params {
+    /// What the picture shows.
+    pub prompt: String,
+    /// What it must not show.
+    pub negative_prompt: String,
+    /// The grammar of both prompts.
+    pub syntax: Syntax,
+    /// Denoising steps.
+    pub steps: usize,
+    /// Strength of guidance; 1 means none, and half the work.
+    pub cfg: f32,
+    /// Pixels, a multiple of 8.
+    pub width: usize,
+    /// Pixels, a multiple of 8.
+    pub height: usize,
+    /// Seed of the noise. Torch's generator sees its low 32 bits.
+    pub seed: u64,
+    /// The sampler.
+    pub sampler: Sampler,
+    /// The noise levels.
+    pub schedule: Schedule,
+    /// 1: the text encoder's last layer; 2: the one before; …
+    pub clip_skip: usize,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            syntax: Syntax::Comfy,
+            steps: 20,
+            cfg: 8.0,
+            width: 512,
+            height: 512,
+            seed: 1234,
+            sampler: Sampler::Euler,
+            schedule: Schedule::Normal,
+            clip_skip: 1,
+        }
+    }
+}
+
+/// The largest side: above it the pictures of SD 1.5 fall apart and no GPU has the memory.
+const LARGEST_SIDE: usize = 2048;
+/// ComfyUI's CLIPSetLastLayer goes from −1 to −24.
+const MOST_CLIP_SKIP: usize = 24;
+
+impl Params {
+    /// Says what cannot be used.
+    ///
+    /// # Errors
+    /// [`Code::BadOption`] with what was given and what is expected.
+    pub fn check(&self) -> Result<()> {
+        let bad = |sentence: String| Err(Error::new(Code::BadOption, sentence));
+        for (name, side) in [("width", self.width), ("height", self.height)] {
+            if side == 0 || side % 8 != 0 || side > LARGEST_SIDE {
+                return bad(format!(
+                    "{name} is {side}; it must be a multiple of 8 from 8 to {LARGEST_SIDE} (Stable Diffusion 1.5 was trained at 512)"
+                ));
+            }
+        }
+        if !self.cfg.is_finite() || !(0.0..=100.0).contains(&self.cfg) {
+            return bad(format!("cfg is {}; it must be a number from 0 to 100 (usual: 5 to 12)", self.cfg));
+        }
+        if !(1..=MOST_CLIP_SKIP).contains(&self.clip_skip) {
+            return bad(format!(
+                "clip skip is {}; it must be from 1 (the last layer) to {MOST_CLIP_SKIP}",
+                self.clip_skip
+            ));
+        }
+        Ok(())
+    }
+}

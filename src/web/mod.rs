@@ -1,0 +1,259 @@
+//! The JavaScript API: few classes, few methods, and JavaScript pulls. The only user of wasm_bindgen.
+//!
+//! `pkg/worker.js` owns these objects; what a page sees is `pkg/index.js`.
+
+mod errors;
+mod options;
+mod sources;
+
+use std::rc::Rc;
+
+use js_sys::{Array, Object, Reflect};
+use wasm_bindgen::prelude::*;
+
+use crate::error::{Code, Error, Result};
+use crate::files::textual_inversion::Embedding;
+use crate::gpu::{Options, Storage};
+use crate::pipeline::StableDiffusion;
+use crate::prompt::{Piece, Syntax, Warning};
+
+use errors::to_js;
+
+/// Runs once when the module is loaded: panics become readable console messages.
+#[wasm_bindgen(start)]
+pub fn start() {
+    console_error_panic_hook::set_once();
+}
+
+/// One loaded model.
+#[wasm_bindgen]
+pub struct Engine {
+    sd: Option<Rc<std::cell::RefCell<StableDiffusion>>>,
+}
+
+/// One picture in the making.
+#[wasm_bindgen]
+pub struct Generation {
+    sd: Rc<std::cell::RefCell<StableDiffusion>>,
+    inner: crate::pipeline::Generation,
+}
+
+fn disposed() -> JsValue {
+    to_js(Error::new(Code::Disposed, "this model was disposed: load it again"))
+}
+
+fn busy<E>(_: E) -> JsValue {
+    to_js(Error::new(Code::Busy, "the model is busy with another call: wait for it"))
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, url}`; several make
+    /// a diffusers folder.
+    pub async fn open(files: Array, options: JsValue) -> Result<Engine, JsValue> {
+        let options = open_options(&options).map_err(to_js)?;
+        let sources = sources::from_js(&files).await.map_err(to_js)?;
+        let sd = StableDiffusion::open(sources, options).await.map_err(to_js)?;
+        Ok(Engine { sd: Some(Rc::new(sd.into())) })
+    }
+
+    fn sd(&self) -> Result<&Rc<std::cell::RefCell<StableDiffusion>>, JsValue> {
+        self.sd.as_ref().ok_or_else(disposed)
+    }
+
+    /// Brings in a slice of the checkpoint; true while there is more.
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
+    pub async fn load(&self) -> Result<bool, JsValue> {
+        let sd = self.sd()?.clone();
+        let mut sd = sd.try_borrow_mut().map_err(busy)?;
+        sd.load().await.map_err(to_js)
+    }
+
+    /// Bytes loaded.
+    #[wasm_bindgen(getter)]
+    pub fn loaded(&self) -> Result<f64, JsValue> {
+        Ok(self.sd()?.try_borrow().map_err(busy)?.loaded().0 as f64)
+    }
+
+    /// Bytes in all.
+    #[wasm_bindgen(getter)]
+    pub fn total(&self) -> Result<f64, JsValue> {
+        Ok(self.sd()?.try_borrow().map_err(busy)?.loaded().1 as f64)
+    }
+
+    /// Numbers per token: the width an embedding must have.
+    #[wasm_bindgen(getter, js_name = textWidth)]
+    pub fn text_width(&self) -> Result<usize, JsValue> {
+        Ok(self.sd()?.try_borrow().map_err(busy)?.text_width())
+    }
+
+    /// `{name, backend, f16, software, storage}` of the adapter.
+    pub fn adapter(&self) -> Result<Object, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        let adapter = sd.gpu().adapter();
+        Ok(object([
+            ("name", adapter.name.as_str().into()),
+            ("backend", adapter.backend.as_str().into()),
+            ("f16", adapter.f16.into()),
+            ("software", adapter.software.into()),
+            ("storage", sd.gpu().storage().name().into()),
+        ]))
+    }
+
+    /// `{wasmBytes, gpuBytes, gpuPeakBytes}`: memory taken now, and the most that buffers took.
+    pub fn memory(&self) -> Result<Object, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        let heap = core::arch::wasm32::memory_size::<0>() * 65536;
+        Ok(object([
+            ("wasmBytes", (heap as f64).into()),
+            ("gpuBytes", (sd.gpu().allocated() as f64).into()),
+            ("gpuPeakBytes", (sd.gpu().peak() as f64).into()),
+        ]))
+    }
+
+    /// Adds the embeddings of a file; returns what is known of each.
+    #[wasm_bindgen(js_name = addEmbedding)]
+    pub fn add_embedding(&self, file_name: &str, bytes: &[u8]) -> Result<Array, JsValue> {
+        let mut sd = self.sd()?.try_borrow_mut().map_err(busy)?;
+        let added = sd.add_embedding(file_name, bytes).map_err(to_js)?;
+        Ok(added.iter().map(|embedding| JsValue::from(embedding_info(&embedding.name, embedding))).collect())
+    }
+
+    /// Takes an embedding out; false if there is none of that name.
+    #[wasm_bindgen(js_name = removeEmbedding)]
+    pub fn remove_embedding(&self, name: &str) -> Result<bool, JsValue> {
+        Ok(self.sd()?.try_borrow_mut().map_err(busy)?.remove_embedding(name))
+    }
+
+    /// What is known of each embedding.
+    pub fn embeddings(&self) -> Result<Array, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        Ok(sd.library().iter().map(|(name, embedding)| JsValue::from(embedding_info(name, embedding))).collect())
+    }
+
+    /// `{windows, tokens, warnings, used}` of a prompt: what the text encoder would see.
+    pub fn tokens(&self, prompt: &str) -> Result<Object, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        let parsed = sd.parse(prompt, Syntax::Comfy);
+        let end = |piece: &Piece| matches!(piece, Piece::Id(crate::prompt::BOS | crate::prompt::EOS));
+        let tokens = parsed.windows.iter().flat_map(|window| &window.tokens).filter(|token| !end(&token.piece)).count();
+        Ok(object([
+            ("windows", parsed.windows.len().into()),
+            ("tokens", tokens.into()),
+            ("warnings", warnings_info(&parsed.warnings).into()),
+            ("used", parsed.used.iter().map(JsValue::from).collect::<Array>().into()),
+        ]))
+    }
+
+    /// Begins a picture; `options` is a plain object, see `GenerateOptions` in `index.d.ts`.
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
+    pub async fn start(&self, options: JsValue) -> Result<Generation, JsValue> {
+        let params = options::params(&options).map_err(to_js)?;
+        let shared = self.sd()?.clone();
+        let sd = shared.try_borrow().map_err(busy)?;
+        let inner = sd.start(&params).await.map_err(to_js)?;
+        drop(sd);
+        Ok(Generation { sd: shared, inner })
+    }
+
+    /// Gives the GPU's memory back. Later calls throw `DISPOSED`.
+    pub fn dispose(&mut self) {
+        self.sd = None;
+    }
+}
+
+#[wasm_bindgen]
+impl Generation {
+    /// Steps in all.
+    #[wasm_bindgen(getter)]
+    pub fn steps(&self) -> usize {
+        self.inner.progress().steps
+    }
+
+    /// Steps done.
+    #[wasm_bindgen(getter)]
+    pub fn done(&self) -> usize {
+        self.inner.progress().done
+    }
+
+    /// The seed, as a decimal string: it may be larger than JavaScript's exact numbers.
+    #[wasm_bindgen(getter)]
+    pub fn seed(&self) -> String {
+        self.inner.params().seed.to_string()
+    }
+
+    /// Pixels.
+    #[wasm_bindgen(getter)]
+    pub fn width(&self) -> usize {
+        self.inner.params().width
+    }
+
+    /// Pixels.
+    #[wasm_bindgen(getter)]
+    pub fn height(&self) -> usize {
+        self.inner.params().height
+    }
+
+    /// `{code, message}` of everything in the prompts that could not be done.
+    #[wasm_bindgen(getter)]
+    pub fn warnings(&self) -> Array {
+        warnings_info(self.inner.warnings())
+    }
+
+    /// One denoising step; true while there are more.
+    pub async fn step(&mut self) -> Result<bool, JsValue> {
+        self.inner.step().await.map_err(to_js)
+    }
+
+    /// The picture as the latents now are, as the bytes of a PNG.
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
+    pub async fn image(&self) -> Result<Vec<u8>, JsValue> {
+        let sd = self.sd.try_borrow().map_err(busy)?;
+        let image = self.inner.image(&sd).await.map_err(to_js)?;
+        image.png().map_err(to_js)
+    }
+}
+
+fn object<const N: usize>(entries: [(&str, JsValue); N]) -> Object {
+    let object = Object::new();
+    for (key, value) in entries {
+        // Setting a plain property of a fresh object cannot fail.
+        let _ = Reflect::set(&object, &key.into(), &value);
+    }
+    object
+}
+
+fn embedding_info(name: &str, embedding: &Embedding) -> Object {
+    object([
+        ("name", name.into()),
+        ("vectors", embedding.vectors.into()),
+        ("width", embedding.width.into()),
+        ("dtype", embedding.dtype.name().into()),
+        ("layout", embedding.layout.into()),
+        ("key", embedding.key.as_str().into()),
+        ("sha256", embedding.sha256.as_str().into()),
+        ("shortHash", embedding.sha256.get(..12).unwrap_or_default().into()),
+        ("warnings", embedding.warnings.iter().map(JsValue::from).collect::<Array>().into()),
+    ])
+}
+
+fn warnings_info(warnings: &[Warning]) -> Array {
+    let info = |warning: &Warning| object([("code", warning.code.into()), ("message", warning.message.as_str().into())]);
+    warnings.iter().map(|warning| JsValue::from(info(warning))).collect()
+}
+
+fn open_options(options: &JsValue) -> Result<Options> {
+    let fields = options::Fields::new(options, &["dtype", "powerPreference"])?;
+    let storage = match fields.text("dtype")?.as_deref() {
+        None | Some("auto") => None,
+        Some("f16") => Some(Storage::F16),
+        Some("packed") => Some(Storage::Packed),
+        Some("f32") => Some(Storage::F32),
+        Some(other) => {
+            let sentence = format!("dtype is \"{other}\"; it must be auto, f16, packed or f32");
+            return Err(Error::new(Code::BadOption, sentence));
+        }
+    };
+    let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
+    Ok(Options { storage, low_power })
+}

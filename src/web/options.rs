@@ -1,0 +1,114 @@
+//! Plain objects from JavaScript: an unknown name is an error, not a silence.
+
+use js_sys::{Object, Reflect};
+use wasm_bindgen::{JsCast, JsValue};
+
+use crate::error::{Code, Error, Result};
+use crate::pipeline::Params;
+use crate::samplers::{Sampler, Schedule};
+
+/// The fields of an options object whose names were checked.
+pub struct Fields<'a>(&'a JsValue);
+
+const GENERATE: [&str; 10] = [
+    "prompt",
+    "negativePrompt",
+    "steps",
+    "cfg",
+    "width",
+    "height",
+    "seed",
+    "sampler",
+    "scheduler",
+    "clipSkip",
+];
+
+/// The parameters of a picture from `GenerateOptions`.
+pub fn params(options: &JsValue) -> Result<Params> {
+    let fields = Fields::new(options, &GENERATE)?;
+    let defaults = Params::default();
+    Ok(Params {
+        prompt: fields.text("prompt")?.unwrap_or_default(),
+        negative_prompt: fields.text("negativePrompt")?.unwrap_or_default(),
+        syntax: defaults.syntax,
+        steps: fields.whole("steps")?.unwrap_or(defaults.steps),
+        cfg: fields.number("cfg")?.map_or(defaults.cfg, |cfg| cfg as f32),
+        width: fields.whole("width")?.unwrap_or(defaults.width),
+        height: fields.whole("height")?.unwrap_or(defaults.height),
+        seed: fields.seed()?.unwrap_or(defaults.seed),
+        sampler: fields.text("sampler")?.map_or(Ok(defaults.sampler), |name| Sampler::from_name(&name))?,
+        schedule: fields.text("scheduler")?.map_or(Ok(defaults.schedule), |name| Schedule::from_name(&name))?,
+        clip_skip: fields.whole("clipSkip")?.unwrap_or(defaults.clip_skip),
+    })
+}
+
+impl<'a> Fields<'a> {
+    /// Checks that `options` is a plain object (or nothing) with no other names than `known`.
+    pub fn new(options: &'a JsValue, known: &[&str]) -> Result<Self> {
+        if !options.is_undefined() && !options.is_null() {
+            let object = options.dyn_ref::<Object>().ok_or_else(|| bad("options", "something else", "a plain object"))?;
+            for key in Object::keys(object) {
+                let key = key.as_string().unwrap_or_default();
+                if !known.contains(&key.as_str()) {
+                    let shown: String = key.chars().take(60).collect();
+                    let sentence = format!("there is no option \"{shown}\"; known are: {}", known.join(", "));
+                    return Err(Error::new(Code::UnknownOption, sentence));
+                }
+            }
+        }
+        Ok(Self(options))
+    }
+
+    fn get(&self, key: &str) -> Option<JsValue> {
+        let value = Reflect::get(self.0, &key.into()).ok()?;
+        (!value.is_undefined() && !value.is_null()).then_some(value)
+    }
+
+    /// A string.
+    pub fn text(&self, key: &str) -> Result<Option<String>> {
+        let text = |value: JsValue| value.as_string().ok_or_else(|| bad(key, &shown(&value), "a string"));
+        self.get(key).map(text).transpose()
+    }
+
+    fn number(&self, key: &str) -> Result<Option<f64>> {
+        let number = |value: JsValue| value.as_f64().ok_or_else(|| bad(key, &shown(&value), "a number"));
+        self.get(key).map(number).transpose()
+    }
+
+    fn whole(&self, key: &str) -> Result<Option<usize>> {
+        let whole = |number: f64| {
+            let fits = number.fract() == 0.0 && (0.0..=1e9).contains(&number);
+            fits.then_some(number as usize).ok_or_else(|| bad(key, &number.to_string(), "a whole number, not negative"))
+        };
+        self.number(key)?.map(whole).transpose()
+    }
+
+    /// A number, a BigInt, or a decimal string; −1 draws one.
+    fn seed(&self) -> Result<Option<u64>> {
+        let Some(value) = self.get("seed") else { return Ok(None) };
+        let text = match value.as_f64() {
+            // Above 2^53 a number is not the one that was written: pass those as strings or BigInts.
+            Some(number) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => format!("{number}"),
+            Some(number) => format!("{number:?}"),
+            None if value.is_bigint() => {
+                value.unchecked_ref::<js_sys::BigInt>().to_string(10).map(String::from).unwrap_or_default()
+            }
+            None => value.as_string().unwrap_or_default().trim().to_string(),
+        };
+        if text == "-1" {
+            return Ok(Some((js_sys::Math::random() * 4_294_967_296.0) as u64));
+        }
+        let expected = "a whole number from 0 to 18446744073709551615 (above 2^53 as a string or BigInt), or -1 for a random one";
+        text.parse().map(Some).map_err(|_| bad("seed", &shown(&value), expected))
+    }
+}
+
+fn shown(value: &JsValue) -> String {
+    let text = value.as_string().map(|text| format!("\"{text}\""));
+    let text = text.or_else(|| value.as_f64().map(|number| number.to_string()));
+    text.unwrap_or_else(|| format!("{value:?}")).chars().take(60).collect()
+}
+
+fn bad(key: &str, found: &str, expected: &str) -> Error {
+    Error::new(Code::BadOption, format!("{key} is {found}; it must be {expected}"))
+}

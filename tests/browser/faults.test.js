@@ -1,0 +1,277 @@
+// The package's promises when things go wrong, on a stand-in for the wasm (lib/fake_engine.js): crashes, aborts, queues.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { launch, openPage, screenshot, drop } from './lib/browser.js';
+import { BLANK, serve } from './lib/server.js';
+
+const FAKE = fileURLToPath(new URL('lib/fake_engine.js', import.meta.url));
+let server;
+let browser;
+
+before(async () => {
+  server = await serve(new Map([['/pkg/wordbrush.js', FAKE], BLANK]));
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+// Runs `body(wordbrush, load)` in a blank page and asserts that nothing was left uncaught there.
+async function inPage(body) {
+  const { page, problems } = await openPage(browser, `${server.url}/blank.html`);
+  const result = await page.evaluate(async (source) => {
+    const wordbrush = await import('/pkg/index.js');
+    const load = (name = 'model.safetensors', options = {}) => wordbrush.StableDiffusion.load(new File(['x'], name), options);
+    // What a promise is rejected with, as plain data.
+    const failure = (promise) => Promise.resolve(promise).then(
+      (value) => ({ resolved: String(value) }),
+      (error) => ({ name: error?.name, code: error?.code, message: error?.message ?? String(error), hint: error?.hint }),
+    );
+    return (0, eval)(`(${source})`)({ ...wordbrush, load, failure });
+  }, String(body));
+  await page.waitForTimeout(50);
+  assert.deepEqual(problems, []);
+  await page.close();
+  return result;
+}
+
+test('a picture: events in order, a result by await and by iteration', async () => {
+  const { events, late, params, size, same, png } = await inPage(async ({ load }) => {
+    const sd = await load();
+    const generation = sd.generate({ prompt: 'a cat', steps: 3, seed: 2n ** 63n });
+    const events = [];
+    for await (const event of generation) events.push(event.type === 'step' ? `step ${event.step}/${event.steps}` : event.type);
+    const late = [];
+    for await (const event of generation) late.push(event.type);
+    const result = await generation;
+    const bitmap = await result.image();
+    return {
+      events, late: late.length, params: result.params, size: [bitmap.width, bitmap.height],
+      same: (await generation) === result, png: result.png.type,
+    };
+  });
+  assert.deepEqual(events, ['tokens', 'step 1/3', 'step 2/3', 'step 3/3', 'decode', 'done']);
+  assert.equal(late, events.length);
+  assert.equal(params.seed, '9223372036854775808');
+  assert.deepEqual({ prompt: params.prompt, cfg: params.cfg, sampler: params.sampler }, { prompt: 'a cat', cfg: 8, sampler: 'euler' });
+  assert.deepEqual(size, [64, 64]);
+  assert.ok(same);
+  assert.equal(png, 'image/png');
+});
+
+test('progress of a load: phases, growing bytes', async () => {
+  const seen = await inPage(async ({ load }) => {
+    const seen = [];
+    await load('model.safetensors', { onProgress: (progress) => seen.push(progress) });
+    return seen;
+  });
+  assert.equal(seen[0].phase, 'open');
+  assert.deepEqual({ phase: seen.at(-1).phase, loaded: seen.at(-1).loaded, total: seen.at(-1).total }, { phase: 'ready', loaded: 1000, total: 1000 });
+  for (let i = 1; i < seen.length; i++) assert.ok(seen[i].loaded >= seen[i - 1].loaded);
+});
+
+test('sources: a file, a list with paths, a folder handle, a URL; anything else is refused', async () => {
+  const result = await inPage(async ({ StableDiffusion, failure }) => {
+    const opened = async (source) => {
+      const sd = await StableDiffusion.load(source);
+      const { names, url } = JSON.parse(sd.adapter.description);
+      await sd.dispose();
+      return { names, url };
+    };
+    const inFolder = (path) => Object.defineProperty(new File(['x'], path.split('/').pop()), 'webkitRelativePath', { value: path });
+    const root = await navigator.storage.getDirectory();
+    const unet = await root.getDirectoryHandle('unet', { create: true });
+    const handle = await unet.getFileHandle('model.safetensors', { create: true });
+    return {
+      file: await opened(new File(['x'], 'a.safetensors')),
+      blob: await opened(new Blob(['x'])),
+      list: await opened([inFolder('sd/unet/a.safetensors'), inFolder('sd/vae/b.safetensors')]),
+      folder: await opened(root),
+      handle: await opened(handle),
+      url: await opened('/models/c.safetensors?x=1'),
+      object: await opened({ url: 'https://example.com/d.safetensors' }),
+      wrong: await Promise.all([null, 3, [], [1], {}, 'http://['].map((source) => failure(StableDiffusion.load(source)))),
+      option: await failure(StableDiffusion.load(new Blob(['x']), { dtpye: 'f16' })),
+    };
+  });
+  assert.deepEqual(result.file.names, ['a.safetensors']);
+  assert.deepEqual(result.blob.names, ['model.safetensors']);
+  assert.deepEqual(result.list.names, ['unet/a.safetensors', 'vae/b.safetensors']);
+  assert.deepEqual(result.folder.names, ['unet/model.safetensors']);
+  assert.deepEqual(result.handle.names, ['model.safetensors']);
+  assert.deepEqual(result.url, { names: ['c.safetensors'], url: `${server.url}/models/c.safetensors?x=1` });
+  assert.deepEqual(result.object.names, ['d.safetensors']);
+  for (const error of result.wrong) assert.equal(error.code, 'BAD_OPTION');
+  assert.deepEqual([result.option.code, /dtpye/.test(result.option.message)], ['UNKNOWN_OPTION', true]);
+});
+
+test('abort: before, while loading, in the queue, between steps, within a step that hangs', async () => {
+  const result = await inPage(async ({ load, failure }) => {
+    const early = await failure(load('model.safetensors', { signal: AbortSignal.abort(new Error('early')) }));
+    const control = new AbortController();
+    const slow = failure(load('slow.safetensors', { signal: control.signal, onProgress: ({ loaded }) => loaded > 0 && control.abort('loading') }));
+    const sd = await load();
+    const [first, second] = [new AbortController(), new AbortController()];
+    const one = sd.generate({ steps: 50 }, { signal: first.signal });
+    const two = sd.generate({ steps: 50 }, { signal: second.signal });
+    const three = sd.generate({ steps: 2, seed: 7 });
+    second.abort(new Error('in the queue'));
+    const steps = [];
+    try {
+      for await (const event of one) {
+        if (event.type === 'step') steps.push(event.step);
+        if (steps.length === 2) first.abort();
+      }
+    } catch (error) {
+      steps.push(error.name);
+    }
+    const hanging = new AbortController();
+    const done = (await three).params.seed;
+    const hang = sd.generate({ prompt: 'hang' }, { signal: hanging.signal });
+    setTimeout(() => hanging.abort(new Error('hanging')), 60);
+    return {
+      early, slow: await slow, one: await failure(one), two: await failure(two), steps, done,
+      hang: await failure(hang), disposed: await failure(sd.dispose()),
+    };
+  });
+  assert.equal(result.early.message, 'early');
+  assert.equal(result.slow.message, 'loading');
+  assert.equal(result.one.name, 'AbortError');
+  assert.equal(result.two.message, 'in the queue');
+  assert.deepEqual(result.steps, [1, 2, 'AbortError']);
+  assert.equal(result.done, '7');
+  assert.equal(result.hang.message, 'hanging');
+  assert.equal(result.disposed.resolved, 'undefined');
+});
+
+test('pictures queue; embeddings and token counts do not wait for them', async () => {
+  const order = await inPage(async ({ load }) => {
+    const sd = await load();
+    const order = [];
+    const note = (name) => () => { order.push(name); };
+    await Promise.all([
+      sd.generate({ steps: 4 }).then(note('first')),
+      sd.generate({ steps: 1 }).then(note('second')),
+      sd.tokens('a b c').then(({ tokens }) => order.push(`tokens ${tokens}`)),
+      sd.addEmbedding(new File(['x'], 'new.pt')).then(note('embedding')),
+    ]);
+    return [...order, sd.embeddings.map(({ name }) => name).join()];
+  });
+  assert.deepEqual(order, ['tokens 3', 'embedding', 'first', 'second', 'new']);
+});
+
+test('a panic rejects everything pending, and every later call, with INTERNAL', async () => {
+  const result = await inPage(async ({ load, failure }) => {
+    const outcome = {};
+    for (const prompt of ['panic in step', 'panic in start', 'panic in tokens']) {
+      const sd = await load();
+      const pending = [sd.generate({ prompt }), sd.generate({ prompt: 'innocent' })].map(failure);
+      if (prompt === 'panic in tokens') pending.push(failure(sd.tokens(prompt)));
+      outcome[prompt] = [...await Promise.all(pending), await failure(sd.generate({})), await failure(sd.tokens(''))];
+      await sd.dispose();
+    }
+    outcome.open = [await failure(load('panic.safetensors'))];
+    const sd = await load();
+    outcome.embedding = [await failure(sd.addEmbedding(new File(['x'], 'panic.pt'))), await failure(sd.memory())];
+    // Nobody looks at this one: it must not count as uncaught.
+    const careless = await load();
+    careless.generate({ prompt: 'panic in step' });
+    await new Promise((resolve) => { setTimeout(resolve, 150); });
+    return outcome;
+  });
+  for (const [place, errors] of Object.entries(result)) {
+    for (const error of errors) {
+      assert.deepEqual([error.name, error.code], ['WordbrushError', 'INTERNAL'], `${place}: ${JSON.stringify(error)}`);
+      assert.match(error.message, /engine stopped: .*unreachable/);
+    }
+  }
+});
+
+test('other errors leave the model usable', async () => {
+  const result = await inPage(async ({ load, failure, WordbrushError }) => {
+    const sd = await load();
+    const errors = [
+      await failure(load('bad.safetensors')),
+      await failure(sd.generate({ steps: 0 })),
+      await failure(sd.generate({ prompt: 'lose the device' })),
+      await failure(sd.generate({ prompt: () => {} })),
+      await failure(sd.addEmbedding(new File([], 'empty.pt'))),
+      await failure(sd.addEmbedding('no file')),
+      await failure(sd.addEmbedding(new File([new Uint8Array(33 * 1024 * 1024)], 'huge.pt'))),
+    ];
+    const isError = await sd.generate({ steps: 0 }).catch((error) => error instanceof WordbrushError && error instanceof Error);
+    return { codes: errors.map(({ code }) => code), hint: errors[2].hint, isError, after: (await sd.generate({ steps: 1 })).params.steps };
+  });
+  assert.deepEqual(result.codes, ['WRONG_FAMILY', 'BAD_OPTION', 'DEVICE_LOST', 'BAD_OPTION', 'EMPTY_FILE', 'BAD_OPTION', 'TOO_LARGE']);
+  assert.match(result.hint, /again/);
+  assert.ok(result.isError);
+  assert.equal(result.after, 1);
+});
+
+test('dispose: pending calls reject, later ones too, twice is fine', async () => {
+  const result = await inPage(async ({ load, failure }) => {
+    const sd = await load();
+    const pending = failure(sd.generate({ steps: 100 }));
+    await Promise.all([sd.dispose(), sd.dispose()]);
+    await sd.dispose();
+    return [await pending, await failure(sd.generate({})), await failure(sd.addEmbedding(new File(['x'], 'a.pt')))];
+  });
+  assert.deepEqual(result.map(({ code }) => code), ['DISPOSED', 'DISPOSED', 'DISPOSED']);
+});
+
+test('a missing wasm package is a sentence, not a hanging promise', async () => {
+  server.made.set('/pkg/wordbrush.js', '/nonexistent');
+  const { page } = await openPage(browser, `${server.url}/blank.html`);
+  const error = await page.evaluate(async () => {
+    const { StableDiffusion } = await import('/pkg/index.js');
+    return StableDiffusion.load(new Blob(['x'])).catch(({ code, message }) => ({ code, message }));
+  });
+  server.made.set('/pkg/wordbrush.js', FAKE);
+  await page.close();
+  assert.equal(error.code, 'INTERNAL');
+  assert.match(error.message, /cargo xtask build/);
+});
+
+test('the page answers a crash by loading the model and the embeddings again, and keeps the prompt', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  await drop(page, [{ name: '__proto__.pt', text: 'x' }, { name: '<img src=x onerror=alert(1)>.pt', text: 'x' }]);
+  const rows = page.locator('#embedding-list .name');
+  await page.locator('#embedding-list li', { hasText: 'waits for a model' }).nth(1).waitFor();
+  await page.locator('#model-file').setInputFiles({ name: 'my model.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'my model.safetensors is loaded' }).waitFor();
+  const names = ['__proto__', '<img src=x onerror=alert(1)>'];
+  await rows.nth(1).waitFor();
+  assert.deepEqual(await rows.allTextContents(), names);
+  assert.equal(await page.locator('#embedding-list img').count(), 0);
+
+  await page.getByLabel('Prompt', { exact: true }).fill('panic in step');
+  await page.keyboard.press('Control+Enter');
+  const alert = page.getByRole('alert');
+  await alert.locator('[data-code="INTERNAL"]').waitFor();
+  await page.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  await screenshot(page, 'after-a-crash');
+  assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'panic in step');
+  assert.deepEqual(await rows.allTextContents(), names);
+
+  await page.getByLabel('Prompt', { exact: true }).fill('');
+  await rows.first().click();
+  assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'embedding:__proto__');
+  await page.getByLabel('Steps').fill('2');
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await page.getByRole('img').waitFor();
+  assert.equal(await alert.locator('div').count(), 0);
+
+  await page.getByRole('button', { name: 'Remove __proto__' }).click();
+  await page.locator('#embedding-list .name').nth(1).waitFor({ state: 'detached' });
+  await page.getByLabel('Steps').fill('500');
+  await page.getByLabel('Prompt', { exact: true }).press('Control+Enter');
+  await page.locator('#progress', { hasText: /Step \d+ of 500/ }).waitFor();
+  await page.keyboard.press('Escape');
+  await page.locator('#milestones', { hasText: 'Stopped.' }).waitFor({ state: 'attached' });
+  assert.equal(await page.getByRole('button', { name: 'Stop' }).isDisabled(), true);
+  assert.deepEqual(problems, []);
+  await page.close();
+});

@@ -1,0 +1,63 @@
+// Chromium with WebGPU on SwiftShader, and pages that remember everything that went wrong on them.
+
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const OUT = fileURLToPath(new URL('../out/', import.meta.url));
+mkdirSync(OUT, { recursive: true });
+
+const QUIET = [
+  '--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+  '--disable-sync',
+];
+// Without the first flag the adapter is null: that is the test without a GPU.
+const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
+
+export async function launch({ webgpu = true } = {}) {
+  const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
+  const executablePath = process.env.CHROMIUM ?? found;
+  assert.ok(executablePath, 'No Chromium was found: install it, or name it in the variable CHROMIUM.');
+  return chromium.launch({ executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] });
+}
+
+export async function openPage(browser, url) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(`uncaught: ${error.stack ?? error}`));
+  page.on('console', (message) => {
+    if (message.type() === 'error') problems.push(`console: ${message.text()} (${message.location().url})`);
+  });
+  page.on('crash', () => problems.push('the page crashed'));
+  await page.addInitScript(() => {
+    addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
+  });
+  await page.goto(url);
+  return { page, problems };
+}
+
+// The tests of the engine are worth nothing without an adapter, so they do not start without one.
+export async function requireWebGPU(page) {
+  const found = await page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter()));
+  assert.ok(found, 'NO_GPU: this Chromium gives no WebGPU adapter, not even SwiftShader; the browser tests need one.');
+}
+
+// Drops files as the browser would: `files` are {name, url} on the test's own server, or {name, text}.
+export function drop(page, files) {
+  return page.evaluate(async (wanted) => {
+    const transfer = new DataTransfer();
+    for (const { name, url, text } of wanted) {
+      const content = url ? await (await fetch(url)).blob() : text;
+      transfer.items.add(new File([content], name));
+    }
+    for (const type of ['dragenter', 'dragover', 'drop']) {
+      const event = new DragEvent(type, { dataTransfer: transfer, bubbles: true, cancelable: true });
+      document.querySelector('main').dispatchEvent(event);
+    }
+  }, files);
+}
+
+export function screenshot(page, name) {
+  return page.screenshot({ path: `${OUT}${name}.png`, fullPage: true });
+}

@@ -1,0 +1,18 @@
+//! The readers of untrusted bytes: files built byte by byte here, a few written by the real programs, and mutations.
+
+#[path = "files/checkpoint.rs"]
+mod checkpoint;
+#[path = "files/embeddings.rs"]
+mod embeddings;
+#[path = "files/hostile.rs"]
+mod hostile;
+#[path = "files/names.rs"]
+mod names;
+#[path = "files/pickles.rs"]
+mod pickles;
+#[path = "files/safetensors.rs"]
+mod safetensors;
+#[path = "files/sniff.rs"]
+mod sniff;
+#[path = "files/writers.rs"]
+mod writers;

@@ -1,0 +1,127 @@
+use wordbrush::gpu::Storage;
+use wordbrush::kernels::{Attention, Rows, Split, attention_on};
+
+use crate::support::{Numbers, close, gpu, run, tensor, STORAGES};
+
+#[derive(Clone, Copy)]
+struct Case {
+    batch: usize,
+    queries: usize,
+    key_rows: usize,
+    keys: Option<[usize; 2]>,
+    heads: usize,
+    head_dim: usize,
+    causal: bool,
+}
+
+/// Loop by loop, in f64. `q` rows are `stride` wide, the wanted part starts at `q_offset`; likewise `kv`.
+fn reference(case: &Case, q: &[f32], kv: &[f32]) -> Vec<f32> {
+    let Case { batch, queries, key_rows, heads, head_dim, .. } = *case;
+    let width = heads * head_dim;
+    let mut result = Vec::new();
+    for b in 0..batch {
+        let keys = case.keys.map_or(key_rows, |keys| keys[b.min(1)]);
+        for row in 0..queries {
+            let keys = if case.causal { keys.min(row + 1) } else { keys };
+            for head in 0..heads {
+                let q_at = (b * queries + row) * (width + 4) + 4 + head * head_dim;
+                let k_at = |key: usize| (b * key_rows + key) * 2 * width + head * head_dim;
+                let scores: Vec<f64> = (0..keys)
+                    .map(|key| (0..head_dim).map(|i| f64::from(q[q_at + i]) * f64::from(kv[k_at(key) + i])).sum::<f64>())
+                    .map(|score: f64| score / (head_dim as f64).sqrt())
+                    .collect();
+                let top = scores.iter().copied().fold(f64::MIN, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|score| (score - top).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for i in 0..head_dim {
+                    let value = |key: usize| f64::from(kv[k_at(key) + width + i]);
+                    let sum: f64 = weights.iter().enumerate().map(|(key, weight)| weight * value(key)).sum();
+                    result.push((sum / total) as f32);
+                }
+            }
+        }
+    }
+    result
+}
+
+fn check(case: &Case, splits: &[Split]) {
+    let Case { batch, queries, key_rows, heads, head_dim, .. } = *case;
+    let width = heads * head_dim;
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(3);
+        // Scores of some size, so that the softmax is far from flat.
+        let q: Vec<f32> = numbers.take(batch * queries * (width + 4), storage).iter().map(|x| x * 4.0).collect();
+        let kv = numbers.take(batch * key_rows * 2 * width, storage);
+        let expected = reference(case, &q, &kv);
+        let q = tensor(&gpu, &[batch, queries, width + 4], storage, &q);
+        let kv = tensor(&gpu, &[batch, key_rows, 2 * width], storage, &kv);
+        for &split in splits {
+            let found = run(&gpu, || {
+                attention_on(
+                    split,
+                    &Attention {
+                        q: Rows { tensor: &q, offset: 4 },
+                        k: Rows { tensor: &kv, offset: 0 },
+                        v: Rows { tensor: &kv, offset: width },
+                        heads,
+                        head_dim,
+                        keys: case.keys,
+                        causal: case.causal,
+                    },
+                )
+            });
+            close(&format!("{split:?} {queries}×{key_rows} d{head_dim}"), storage, &found, &expected);
+        }
+    }
+}
+
+const ALL: [Split; 3] = [Split::Rows, Split::Tiled, Split::Wide];
+const BASE: Case =
+    Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false };
+
+#[test]
+fn sizes_that_fit_no_tile() {
+    check(&BASE, &ALL);
+    check(&Case { batch: 1, queries: 1, key_rows: 1, heads: 1, head_dim: 4, ..BASE }, &ALL);
+    check(&Case { queries: 67, key_rows: 131, heads: 2, head_dim: 40, ..BASE }, &ALL);
+    check(&Case { batch: 1, queries: 9, key_rows: 33, heads: 2, head_dim: 160, ..BASE }, &ALL);
+}
+
+#[test]
+fn the_heads_of_the_vae() {
+    check(&Case { batch: 1, queries: 10, key_rows: 70, heads: 1, head_dim: 512, ..BASE }, &[Split::Wide]);
+    check(&Case { batch: 1, queries: 6, key_rows: 6, heads: 1, head_dim: 260, ..BASE }, &[Split::Wide]);
+}
+
+#[test]
+fn causal() {
+    check(&Case { queries: 77, key_rows: 77, head_dim: 64, causal: true, ..BASE }, &ALL);
+}
+
+#[test]
+fn prompts_of_different_length() {
+    check(&Case { key_rows: 154, keys: Some([77, 154]), head_dim: 12, ..BASE }, &ALL);
+    check(&Case { key_rows: 154, keys: Some([154, 3]), head_dim: 12, ..BASE }, &ALL);
+}
+
+#[test]
+fn scores_far_apart_do_not_overflow() {
+    let gpu = gpu(Storage::F32);
+    let q = tensor(&gpu, &[1, 1, 4], Storage::F32, &[300.0; 4]);
+    let k = tensor(&gpu, &[1, 2, 4], Storage::F32, &[-300.0, -300.0, -300.0, -300.0, 300.0, 300.0, 300.0, 300.0]);
+    let v = tensor(&gpu, &[1, 2, 4], Storage::F32, &[1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    for split in ALL {
+        let rows = |tensor| Rows { tensor, offset: 0 };
+        let args = Attention {
+            q: rows(&q),
+            k: rows(&k),
+            v: rows(&v),
+            heads: 1,
+            head_dim: 4,
+            keys: None,
+            causal: false,
+        };
+        assert_eq!(run(&gpu, || attention_on(split, &args)), [2.0, 3.0, 4.0, 5.0]);
+    }
+}

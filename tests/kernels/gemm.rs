@@ -1,0 +1,231 @@
+use wordbrush::gpu::{Storage, Tensor};
+use wordbrush::kernels::{Activation, Geometry, Gemm, RowBias, Tile, gemm_on};
+
+use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
+
+#[derive(Clone, Copy)]
+struct Case {
+    input: [usize; 3], // B, H, W
+    c1: usize,
+    c2: usize,
+    n: usize,
+    kernel: usize,
+    stride: usize,
+    stretched: Option<(usize, usize)>,
+    bias: bool,
+    row_bias: bool,
+    residual: bool,
+    activation: Activation,
+}
+
+const LINEAR: Case = Case {
+    input: [1, 1, 1],
+    c1: 4,
+    c2: 0,
+    n: 4,
+    kernel: 1,
+    stride: 1,
+    stretched: None,
+    bias: false,
+    row_bias: false,
+    residual: false,
+    activation: Activation::None,
+};
+
+/// The numbers of a case, as the kernel and the reference both see them.
+struct Data {
+    input: Vec<f32>,
+    input2: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    rows: Vec<f32>,
+    residual: Vec<f32>,
+    out: [usize; 3],
+}
+
+const STEP: usize = 2;
+
+fn data(case: &Case, storage: Storage) -> Data {
+    let [b, h, w] = case.input;
+    let (up_h, up_w) = case.stretched.unwrap_or((h, w));
+    let side = |up: usize| (up + 2 * (case.kernel / 2) - case.kernel) / case.stride + 1;
+    let out = [b, side(up_h), side(up_w)];
+    let pixels = out.iter().product::<usize>();
+    let width = if case.activation == Activation::Geglu { case.n / 2 } else { case.n };
+    let mut numbers = Numbers::new(7);
+    Data {
+        input: numbers.take(b * h * w * case.c1, storage),
+        input2: numbers.take(b * h * w * case.c2, storage),
+        weight: numbers.take(case.kernel * case.kernel * (case.c1 + case.c2) * case.n, storage),
+        bias: numbers.take(case.n, Storage::F32),
+        rows: numbers.take(3 * case.n, storage),
+        residual: numbers.take(pixels * width, storage),
+        out,
+    }
+}
+
+/// Loop by loop, in f64.
+fn reference(case: &Case, d: &Data) -> Vec<f32> {
+    let [_, h, w] = case.input;
+    let [b, out_h, out_w] = d.out;
+    let (up_h, up_w) = case.stretched.unwrap_or((h, w));
+    let (channels, pad) = (case.c1 + case.c2, case.kernel / 2);
+    let mut result = Vec::new();
+    for pixel in 0..b * out_h * out_w {
+        let (item, y, x) = (pixel / (out_h * out_w), pixel / out_w % out_h, pixel % out_w);
+        let mut row = vec![0.0f64; case.n];
+        for ky in 0..case.kernel {
+            for kx in 0..case.kernel {
+                let (iy, ix) = (y * case.stride + ky, x * case.stride + kx);
+                if iy < pad || ix < pad || iy - pad >= up_h || ix - pad >= up_w {
+                    continue;
+                }
+                let from = (item * h + (iy - pad) * h / up_h) * w + (ix - pad) * w / up_w;
+                for c in 0..channels {
+                    let value =
+                        if c < case.c1 { d.input[from * case.c1 + c] } else { d.input2[from * case.c2 + c - case.c1] };
+                    for (n, sum) in row.iter_mut().enumerate() {
+                        let at = ((ky * case.kernel + kx) * channels + c) * case.n + n;
+                        *sum += f64::from(value) * f64::from(d.weight[at]);
+                    }
+                }
+            }
+        }
+        for (n, sum) in row.iter_mut().enumerate() {
+            *sum += if case.bias { f64::from(d.bias[n]) } else { 0.0 };
+            *sum += if case.row_bias { f64::from(d.rows[STEP * case.n + n]) } else { 0.0 };
+        }
+        let width = result.len();
+        result.extend(activated(case.activation, &row).iter().map(|&x| x as f32));
+        if case.residual {
+            let range = width..result.len();
+            for (x, r) in result[range.clone()].iter_mut().zip(&d.residual[range]) {
+                *x += r;
+            }
+        }
+    }
+    result
+}
+
+fn activated(activation: Activation, row: &[f64]) -> Vec<f64> {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match activation {
+        Activation::None => row.to_vec(),
+        Activation::Silu => row.iter().map(|&x| x * sigmoid(x)).collect(),
+        Activation::QuickGelu => row.iter().map(|&x| x * sigmoid(1.702 * x)).collect(),
+        Activation::Geglu => row
+            .chunks(8)
+            .flat_map(|pair| (0..4).map(move |i| pair[i] * gelu(pair[i + 4])))
+            .collect(),
+    }
+}
+
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2))
+}
+
+fn check(case: &Case) {
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let d = data(case, storage);
+        let [b, h, w] = case.input;
+        let up = |shape: &[usize], storage, values: &[f32]| tensor(&gpu, shape, storage, values);
+        let input = up(&[b, h, w, case.c1], storage, &d.input);
+        let input2: Option<Tensor> = (case.c2 > 0).then(|| up(&[b, h, w, case.c2], storage, &d.input2));
+        let weight = up(&[case.kernel, case.kernel, case.c1 + case.c2, case.n], storage, &d.weight);
+        let bias = up(&[case.n], Storage::F32, &d.bias);
+        let rows = up(&[3, case.n], storage, &d.rows);
+        let step = up(&[4], Storage::F32, &[STEP as f32, 0.0, 0.0, 0.0]);
+        let width = d.residual.len() / d.out.iter().product::<usize>();
+        let residual = up(&[d.out[0], d.out[1], d.out[2], width], storage, &d.residual);
+        let expected = reference(case, &d);
+        for tile in [Tile::Direct, Tile::Tiled] {
+            let found = run(&gpu, || {
+                gemm_on(
+                    tile,
+                    &Gemm {
+                        input: &input,
+                        input2: input2.as_ref(),
+                        weight: &weight,
+                        bias: case.bias.then_some(&bias),
+                        row_bias: case.row_bias.then_some(RowBias { rows: &rows, step: &step }),
+                        activation: case.activation,
+                        residual: case.residual.then_some(&residual),
+                        geometry: Geometry {
+                            kernel: case.kernel,
+                            stride: case.stride,
+                            padding: case.kernel / 2,
+                            stretched: case.stretched,
+                        },
+                        out: None,
+                    },
+                )
+            });
+            close(&format!("{tile:?} {:?}→{}", case.input, case.n), storage, &found, &expected);
+        }
+    }
+}
+
+#[test]
+fn linear_of_awkward_sizes() {
+    for (rows, c, n) in [(1, 4, 4), (3, 12, 20), (77, 64, 68), (65, 132, 64), (130, 36, 8)] {
+        check(&Case { input: [1, 1, rows], c1: c, n, bias: true, ..LINEAR });
+    }
+}
+
+#[test]
+fn epilogues() {
+    let base = Case { input: [2, 3, 5], c1: 20, n: 40, bias: true, ..LINEAR };
+    check(&Case { residual: true, row_bias: true, ..base });
+    check(&Case { activation: Activation::Silu, ..base });
+    check(&Case { activation: Activation::QuickGelu, residual: true, ..base });
+    check(&Case { activation: Activation::Geglu, ..base });
+    check(&Case { activation: Activation::Geglu, n: 136, input: [1, 1, 70], ..base });
+}
+
+#[test]
+fn convolutions() {
+    let base = Case { input: [2, 7, 5], c1: 12, n: 20, kernel: 3, bias: true, ..LINEAR };
+    check(&base);
+    check(&Case { input: [1, 1, 1], ..base });
+    check(&Case { stride: 2, ..base });
+    check(&Case { input: [1, 8, 6], stride: 2, n: 4, ..base });
+    check(&Case { c2: 8, row_bias: true, residual: true, ..base });
+    check(&Case { input: [1, 9, 9], c1: 4, n: 72, ..base });
+}
+
+#[test]
+fn convolutions_of_stretched_inputs() {
+    let base = Case { input: [2, 3, 4], c1: 8, n: 12, kernel: 3, bias: true, ..LINEAR };
+    check(&Case { stretched: Some((6, 8)), ..base });
+    // Skips of odd size: 3 → 5 rows, 4 → 7 columns.
+    check(&Case { stretched: Some((5, 7)), ..base });
+}
+
+#[test]
+fn a_product_can_be_stored_in_f32() {
+    let gpu = gpu(Storage::Packed);
+    let input = tensor(&gpu, &[1, 1, 2, 4], Storage::Packed, &[1.0; 8]);
+    let weight = tensor(&gpu, &[1, 1, 4, 4], Storage::Packed, &[1.0 / 1024.0; 16]);
+    let bias = tensor(&gpu, &[4], Storage::F32, &[1.0 + 1.0 / 65536.0; 4]);
+    let geometry = Geometry { kernel: 1, stride: 1, padding: 0, stretched: None };
+    for tile in [Tile::Direct, Tile::Tiled] {
+        let found = run(&gpu, || {
+            gemm_on(
+                tile,
+                &Gemm {
+                    input: &input,
+                    input2: None,
+                    weight: &weight,
+                    bias: Some(&bias),
+                    row_bias: None,
+                    activation: Activation::None,
+                    residual: None,
+                    geometry,
+                    out: Some(Storage::F32),
+                },
+            )
+        });
+        assert_eq!(found, [1.0 + 1.0 / 65536.0 + 4.0 / 1024.0; 8]);
+    }
+}

@@ -1,0 +1,75 @@
+use wordbrush::gpu::Storage;
+use wordbrush::kernels::{GroupNorm, group_norm};
+
+use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
+
+fn reference(shape: [usize; 3], input: &[f32], affine: [&[f32]; 2], epsilon: f64, silu: bool) -> Vec<f32> {
+    let [batch, pixels, groups] = shape;
+    let channels = affine[0].len();
+    let width = channels / groups;
+    let mut result = vec![0.0; input.len()];
+    for b in 0..batch {
+        for g in 0..groups {
+            let at: Vec<usize> = (0..pixels)
+                .flat_map(|pixel| (0..width).map(move |i| (b * pixels + pixel) * channels + g * width + i))
+                .collect();
+            let mean = at.iter().map(|&i| f64::from(input[i])).sum::<f64>() / at.len() as f64;
+            let variance = at.iter().map(|&i| (f64::from(input[i]) - mean).powi(2)).sum::<f64>() / at.len() as f64;
+            for i in at {
+                let c = i % channels;
+                let normal = (f64::from(input[i]) - mean) / (variance + epsilon).sqrt();
+                let y = normal * f64::from(affine[0][c]) + f64::from(affine[1][c]);
+                result[i] = (if silu { y / (1.0 + (-y).exp()) } else { y }) as f32;
+            }
+        }
+    }
+    result
+}
+
+fn check(size: [usize; 3], c1: usize, c2: usize, groups: usize, silu: bool) {
+    let [batch, h, w] = size;
+    let channels = c1 + c2;
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(5);
+        // An offset far from zero: the variance must not be lost in the mean's square.
+        let round = |x: f32| crate::support::round(x + 7.0, storage);
+        let input: Vec<f32> = numbers.take(batch * h * w * channels, storage).into_iter().map(round).collect();
+        let gamma = numbers.take(channels, Storage::F32);
+        let beta = numbers.take(channels, Storage::F32);
+        let expected = reference([batch, h * w, groups], &input, [&gamma, &beta], 1e-5, silu);
+        let part = |from: usize, to: usize| -> Vec<f32> {
+            input.chunks(channels).flat_map(|pixel| pixel[from..to].to_vec()).collect()
+        };
+        let x = tensor(&gpu, &[batch, h, w, c1], storage, &part(0, c1));
+        let x2 = (c2 > 0).then(|| tensor(&gpu, &[batch, h, w, c2], storage, &part(c1, channels)));
+        let gamma = tensor(&gpu, &[channels], Storage::F32, &gamma);
+        let beta = tensor(&gpu, &[channels], Storage::F32, &beta);
+        let found = run(&gpu, || {
+            group_norm(&GroupNorm {
+                input: &x,
+                input2: x2.as_ref(),
+                gamma: &gamma,
+                beta: &beta,
+                groups,
+                epsilon: 1e-5,
+                silu,
+            })
+        });
+        close(&format!("group_norm {size:?} {c1}+{c2}/{groups}"), storage, &found, &expected);
+    }
+}
+
+#[test]
+fn one_input() {
+    check([1, 1, 1], 32, 0, 4, false);
+    check([2, 3, 5], 32, 0, 32, true);
+    check([1, 17, 19], 40, 0, 4, true); // ten channels a group: groups begin inside a vector; two slabs
+    check([2, 40, 33], 12, 0, 3, false); // six slabs, the last one short
+}
+
+#[test]
+fn two_inputs_share_groups() {
+    check([2, 5, 3], 64, 32, 32, true);
+    check([1, 4, 4], 40, 20, 4, false); // fifteen channels a group: one spans both inputs
+}

@@ -1,0 +1,82 @@
+//! Any text is read, whatever it is, and becomes windows of 77 usable tokens.
+
+use proptest::prelude::*;
+use wordbrush::prompt::{BOS, EOS, MAX_WEIGHT, Parsed, Piece, Syntax, attention};
+
+use super::read;
+
+/// What the grammars look at, separated by `~`.
+const PIECES: &str = "(~)~[~]~\\~:~,~.~;~|~<~ ~\n~\t~embedding:~Embedding:~BREAK~foo~n7~big75~EasyNegative~911~.pt~sub/~1.2~-3~\
+    1e400~nan~_~\0~\u{1}~é~日~👍🏽~\u{301}~<|endoftext|>~cat cat cat cat cat cat cat cat cat ~İ~\u{3000}";
+
+fn prompts() -> impl Strategy<Value = String> {
+    let pieces: Vec<&str> = PIECES.split('~').collect();
+    prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn check(parsed: &Parsed) {
+    assert!(!parsed.windows.is_empty());
+    for window in &parsed.windows {
+        assert_eq!(window.tokens.len(), 77);
+        assert!(matches!(window.tokens[0].piece, Piece::Id(BOS)));
+        assert!(matches!(window.tokens[76].piece, Piece::Id(EOS)));
+        for token in &window.tokens {
+            assert!(f64::from(token.weight.abs()) <= MAX_WEIGHT);
+            match &token.piece {
+                Piece::Id(id) => assert!(*id <= EOS),
+                Piece::Row { embedding, row } => assert!(*row < embedding.vectors),
+            }
+        }
+    }
+    assert!(parsed.warnings.iter().all(|warning| warning.message.len() < 1000));
+}
+
+proptest! {
+    #[test]
+    fn grammatical_texts(text in prompts()) {
+        check(&read(&text, Syntax::Comfy));
+        check(&read(&text, Syntax::A1111));
+    }
+
+    #[test]
+    fn random_texts(text in any::<String>()) {
+        check(&read(&text, Syntax::Comfy));
+        check(&read(&text, Syntax::A1111));
+    }
+
+    /// Without anything to interpret, both grammars give the same.
+    #[test]
+    fn plain_words(words in prop::collection::vec("[a-z]{1,8}", 0..60)) {
+        let text = words.join(" ").replace("foo", "");
+        let ids = |parsed: Parsed| -> Vec<String> {
+            parsed.windows.iter().flat_map(|window| window.tokens.iter().map(|token| super::piece(&token.piece))).collect()
+        };
+        prop_assert_eq!(ids(read(&text, Syntax::Comfy)), ids(read(&text, Syntax::A1111)));
+    }
+
+    /// A1111's grammar loses no text but its own signs.
+    #[test]
+    fn attention_keeps_words(words in prop::collection::vec("[a-z]{1,5}", 1..10)) {
+        let text = format!("({}]", words.join(" ["));
+        let kept: String = attention(&text).into_iter().filter_map(|stretch| match stretch {
+            wordbrush::prompt::Attention::Text(text, _) => Some(text),
+            wordbrush::prompt::Attention::Break => None,
+        }).collect();
+        prop_assert_eq!(kept.replace([' ', ']'], ""), words.concat());
+    }
+}
+
+#[test]
+fn long_texts_end() {
+    for text in [
+        "(".repeat(100_000),
+        "embedding:".repeat(10_000),
+        "a ".repeat(50_000),
+        "x".repeat(100_000),
+        "(a".repeat(5_000),
+        "embedding:foo,".repeat(5_000),
+    ] {
+        check(&read(&text, Syntax::Comfy));
+        check(&read(&text, Syntax::A1111));
+    }
+}

@@ -1,0 +1,17 @@
+// Numbers as people read them, and names that are safe as file names.
+
+export function bytes(count) {
+  if (count < 1024 * 1024) return `${(count / 1024).toFixed(1)} KiB`;
+  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MiB`;
+  return `${(count / 1024 ** 3).toFixed(2)} GiB`;
+}
+
+export function duration(seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  return `${Math.round(seconds / 60)} min`;
+}
+
+export function fileName(text) {
+  return text.replace(/[^\w.\- ]/g, '_').replace(/^\.+/, '').slice(0, 120) || 'picture';
+}

@@ -1,0 +1,80 @@
+// <prompt-form>: the prompts and parameters. Fires "generate", "stop" and "prompts" (when a prompt changes).
+
+import { defaults, samplers, schedulers } from '../../pkg/index.js';
+
+const NUMBERS = ['steps', 'cfg', 'width', 'height'];
+
+class PromptForm extends HTMLElement {
+  #form;
+  #running = false;
+
+  connectedCallback() {
+    this.#form = this.querySelector('form');
+    const { elements } = this.#form;
+    elements.sampler.append(...samplers.map((name) => new Option(name)));
+    elements.scheduler.append(...schedulers.map((name) => new Option(name)));
+    for (const field of elements) if (field.name) field.value = defaults[field.name];
+
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#generate();
+    });
+    for (const name of ['prompt', 'negativePrompt']) {
+      elements[name].addEventListener('input', () => this.dispatchEvent(new Event('prompts')));
+    }
+    this.querySelector('#stop').addEventListener('click', () => this.dispatchEvent(new Event('stop')));
+    this.querySelector('#dice').addEventListener('click', () => {
+      elements.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
+    });
+    document.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) this.#generate();
+      else if (event.key === 'Escape' && this.#running) this.dispatchEvent(new Event('stop'));
+    });
+  }
+
+  get prompts() {
+    const { prompt, negativePrompt } = this.#form.elements;
+    return [prompt.value, negativePrompt.value];
+  }
+
+  // As the fields have them; whether they can be used is the engine's to say.
+  get options() {
+    const values = new FormData(this.#form);
+    const options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
+    for (const name of NUMBERS) options[name] = options[name] === '' ? NaN : Number(options[name]);
+    options.prompt = values.get('prompt');
+    options.negativePrompt = values.get('negativePrompt');
+    return options;
+  }
+
+  insert(text) {
+    const field = this.#form.elements.prompt;
+    const before = field.value.slice(0, field.selectionStart);
+    const after = field.value.slice(field.selectionEnd);
+    const padded = (/\S$/.test(before) ? ' ' : '') + text + (/^\S/.test(after) ? ' ' : '');
+    field.setRangeText(padded, field.selectionStart, field.selectionEnd, 'end');
+    field.focus();
+    this.dispatchEvent(new Event('prompts'));
+  }
+
+  // Generate keeps the focus while it cannot be used, so that the keyboard's place is not lost.
+  set running(running) {
+    this.#running = running;
+    this.querySelector('#generate').setAttribute('aria-disabled', String(running));
+    this.querySelector('#stop').disabled = !running;
+  }
+
+  showTokens(text, warnings) {
+    this.querySelector('#token-count').textContent = text;
+    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map((warning) => {
+      const item = document.createElement('li');
+      item.textContent = warning;
+      return item;
+    }));
+  }
+
+  #generate() {
+    if (!this.#running) this.dispatchEvent(new Event('generate'));
+  }
+}
+customElements.define('prompt-form', PromptForm);

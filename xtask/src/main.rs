@@ -1,0 +1,76 @@
+//! `cargo xtask serve | build | test | bench`: finds or installs what it needs, and says so.
+
+mod package;
+mod serve;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+  serve [--port 8080] [--dev]   build the wasm package, then serve the page on http://127.0.0.1:8080/
+  build [--dev]                 build the wasm package into pkg/
+  test                          everything: format, clippy, native tests, browser tests, no-adapter tests
+  bench [ARGS]                  cargo bench, with a Vulkan adapter
+
+--release is the default; --dev builds faster and runs slower.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match command(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("\nxtask: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command(arguments: &[String]) -> tools::Outcome {
+    let Some((name, rest)) = arguments.split_first() else {
+        return Err(format!("no command was given\n\n{USAGE}"));
+    };
+    match name.as_str() {
+        "serve" => {
+            let options = Options::parse(rest, true)?;
+            package::build(options.profile)?;
+            serve::serve(options.port)
+        }
+        "build" => package::build(Options::parse(rest, false)?.profile),
+        "test" if rest.is_empty() => test::everything(),
+        "test" => Err(format!("test takes no arguments, got {rest:?}; for single tests use cargo test")),
+        "bench" => test::bench(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("there is no command {other:?}\n\n{USAGE}")),
+    }
+}
+
+struct Options {
+    port: u16,
+    profile: package::Profile,
+}
+
+impl Options {
+    fn parse(arguments: &[String], has_port: bool) -> tools::Outcome<Self> {
+        let mut options = Self { port: 8080, profile: package::Profile::Release };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--release" => options.profile = package::Profile::Release,
+                "--dev" => options.profile = package::Profile::Dev,
+                "--port" if has_port => {
+                    let value = arguments.next().map_or("nothing", String::as_str);
+                    options.port =
+                        value.parse().map_err(|_| format!("--port needs a number up to 65535, got {value}"))?;
+                }
+                other => return Err(format!("unknown option {other:?}\n\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}

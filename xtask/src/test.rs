@@ -1,0 +1,95 @@
+//! `cargo xtask test` and `cargo xtask bench`.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::package::{self, Profile};
+use crate::tools::{self, Outcome};
+
+/// Every check of the project, the quick ones first.
+pub fn everything() -> Outcome {
+    let started = Instant::now();
+    let vulkan = tools::ensure_vulkan()?;
+    tools::ensure_wasm_target()?;
+    tools::ensure_node_packages()?;
+    let chromium = tools::ensure_chromium()?.to_string_lossy().into_owned();
+
+    title("Format");
+    tools::run(tools::cargo(&["fmt", "--all", "--check"]))?;
+
+    title("Clippy, native and wasm32");
+    // Package by package: with --workspace cargo unites the features of both and builds many dependencies twice.
+    clippy(&["--package", "wordbrush", "--all-targets"])?;
+    clippy(&["--package", "xtask", "--all-targets"])?;
+    clippy(&["--package", "wordbrush", "--lib", "--target", "wasm32-unknown-unknown"])?;
+
+    title("Native tests on a Vulkan adapter");
+    let mut native = tools::cargo(&["test", "--package", "wordbrush"]);
+    native.envs(vulkan);
+    tools::run(native)?;
+    tools::run(tools::cargo(&["test", "--package", "xtask"]))?;
+
+    title("The wasm package");
+    package::build(Profile::Release)?;
+
+    title("The page in headless Chromium on WebGPU");
+    println!("Browser: {chromium}");
+    browser_tests(&["page.test.js", "api.test.js", "faults.test.js"], &chromium)?;
+
+    title("Without an adapter everything says so");
+    native_tests_fail_without_adapter()?;
+    browser_tests(&["no_gpu.test.js"], &chromium)?;
+
+    println!("\nAll tests passed in {} minutes.", started.elapsed().as_secs().div_ceil(60));
+    Ok(())
+}
+
+/// `cargo bench` on the same adapter as the tests.
+pub fn bench(arguments: &[String]) -> Outcome {
+    let mut bench = tools::cargo(&["bench", "--package", "wordbrush", "--benches"]);
+    bench.args(arguments).envs(tools::ensure_vulkan()?);
+    tools::run(bench)
+}
+
+fn title(text: &str) {
+    println!("\n== {text} ==");
+}
+
+fn clippy(what: &[&str]) -> Outcome {
+    tools::run(tools::cargo(&[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat()))
+}
+
+fn browser_tests(files: &[&str], chromium: &str) -> Outcome {
+    let mut node = tools::command("node", &["--test", "--test-concurrency=1", "--test-reporter=spec"]);
+    node.args(files).current_dir(tools::root().join("tests/browser")).env("CHROMIUM", chromium);
+    tools::run(node)
+}
+
+/// GPU tests that pass on a machine without a GPU have tested nothing, so they must fail there and say why.
+fn native_tests_fail_without_adapter() -> Outcome {
+    if !cfg!(target_os = "linux") {
+        println!("The native half of this test needs Linux (it hides the Vulkan drivers); it is left out here.");
+        return Ok(());
+    }
+    let mut test = tools::cargo(&["test", "--package", "wordbrush", "--test", "kernels"]);
+    for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
+        test.env(name, "/nonexistent");
+    }
+    println!("$ {}   (with no Vulkan driver; this must fail)", tools::show(&test));
+    let said = said(test)?;
+    if said.contains("NO_GPU") {
+        println!("It failed and named NO_GPU, as it must.");
+        return Ok(());
+    }
+    Err(format!("without a Vulkan driver the kernels' tests must fail with NO_GPU, but they printed:\n{said}"))
+}
+
+/// All that a command prints; an error when it succeeds.
+fn said(mut command: Command) -> Outcome<String> {
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("cargo could not be started: {error}"))?;
+    if output.status.success() {
+        return Err("the kernels' tests passed without a Vulkan driver: they must fail, or they test nothing".into());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
