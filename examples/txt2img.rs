@@ -1,0 +1,222 @@
+//! Text to image from a terminal, by the same engine on native wgpu.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use clap::Parser;
+use wordbrush::files::Source;
+use wordbrush::files::source::DiskSource;
+use wordbrush::gpu::{Options, Storage};
+use wordbrush::pipeline::{Generation, Params, StableDiffusion};
+use wordbrush::prompt::Syntax;
+use wordbrush::samplers::{Sampler, Schedule, torch_randn};
+use wordbrush::{Code, Error, Result};
+
+/// Makes a picture from a prompt.
+#[derive(Parser)]
+struct Args {
+    /// A single-file .safetensors checkpoint, or a diffusers folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// What the picture shows.
+    #[arg(long)]
+    prompt: String,
+    /// What it must not show.
+    #[arg(long, default_value = "")]
+    negative: String,
+    /// A folder of Textual Inversion files, searched recursively.
+    #[arg(long)]
+    embeddings: Option<PathBuf>,
+    /// Denoising steps.
+    #[arg(long, default_value_t = 20)]
+    steps: usize,
+    /// Strength of guidance.
+    #[arg(long, default_value_t = 8.0)]
+    cfg: f32,
+    /// Seed of the noise.
+    #[arg(long, default_value_t = 1234)]
+    seed: u64,
+    /// Pixels.
+    #[arg(long, default_value_t = 512)]
+    width: usize,
+    /// Pixels.
+    #[arg(long, default_value_t = 512)]
+    height: usize,
+    /// Sampler, as ComfyUI names it.
+    #[arg(long, default_value = "euler")]
+    sampler: String,
+    /// Schedule, as ComfyUI names it.
+    #[arg(long, default_value = "normal")]
+    scheduler: String,
+    /// 1: the text encoder's last layer; 2: the one before; …
+    #[arg(long, default_value_t = 1)]
+    clip_skip: usize,
+    /// Grammar of the prompts: comfy or a1111.
+    #[arg(long, default_value = "comfy")]
+    syntax: String,
+    /// Storage of weights and activations: f32, f16 or packed; f16 where the adapter has it by default.
+    #[arg(long)]
+    dtype: Option<String>,
+    /// Where the picture goes.
+    #[arg(long)]
+    out: PathBuf,
+    /// Where noise, conditioning, uncond and latents go, as f32 safetensors.
+    #[arg(long)]
+    latents: Option<PathBuf>,
+}
+
+fn main() {
+    if let Err(error) = pollster::block_on(run(&Args::parse())) {
+        eprintln!("{}: {error}", error.code.name());
+        std::process::exit(1);
+    }
+}
+
+async fn run(args: &Args) -> Result<()> {
+    let params = params(args)?;
+    let storage = args.dtype.as_deref().map(storage).transpose()?;
+    let begun = Instant::now();
+    let mut sd = StableDiffusion::open(sources(&args.model)?, Options { storage, low_power: false }).await?;
+    let adapter = sd.gpu().adapter().clone();
+    eprintln!("{} ({}), {} storage", adapter.name, adapter.backend, sd.gpu().storage().name());
+    while sd.load().await? {}
+    eprintln!("loaded {} MB in {:.1} s", sd.loaded().1 / 1_000_000, begun.elapsed().as_secs_f64());
+    if let Some(folder) = &args.embeddings {
+        add_embeddings(&mut sd, folder)?;
+    }
+
+    let mut generation = sd.start(&params).await?;
+    for warning in generation.warnings() {
+        eprintln!("warning: {}", warning.message);
+    }
+    if let Some(stats) = generation.step_stats() {
+        let (gflop, mib) = (stats.flops as f64 / 1e9, stats.arena >> 20);
+        eprintln!("a step: {} dispatches, {gflop:.1} GFLOP, {} submits, arena {mib} MiB", stats.dispatches, stats.submits);
+    }
+    let begun = Instant::now();
+    while generation.step().await? {}
+    eprintln!("{} steps in {:.1} s", params.steps, begun.elapsed().as_secs_f64());
+    if let Some(path) = &args.latents {
+        write_latents(path, &params, &generation).await?;
+    }
+    let image = generation.image(&sd).await?;
+    eprintln!("GPU memory: {} MB at most", sd.gpu().peak() / 1_000_000);
+    write(&args.out, &image.png()?)
+}
+
+fn params(args: &Args) -> Result<Params> {
+    let syntax = match args.syntax.as_str() {
+        "comfy" => Syntax::Comfy,
+        "a1111" => Syntax::A1111,
+        other => return Err(Error::new(Code::BadOption, format!("there is no syntax \"{other}\"; known are: comfy, a1111"))),
+    };
+    let params = Params {
+        prompt: args.prompt.clone(),
+        negative_prompt: args.negative.clone(),
+        syntax,
+        steps: args.steps,
+        cfg: args.cfg,
+        width: args.width,
+        height: args.height,
+        seed: args.seed,
+        sampler: Sampler::from_name(&args.sampler)?,
+        schedule: Schedule::from_name(&args.scheduler)?,
+        clip_skip: args.clip_skip,
+    };
+    params.check()?;
+    Ok(params)
+}
+
+fn storage(name: &str) -> Result<Storage> {
+    [Storage::F32, Storage::F16, Storage::Packed].into_iter().find(|storage| storage.name() == name).ok_or_else(|| {
+        Error::new(Code::BadOption, format!("there is no dtype \"{name}\"; known are: f32, f16, packed"))
+    })
+}
+
+/// The file, or every file below the folder under its path in it.
+fn sources(model: &Path) -> Result<Vec<Rc<dyn Source>>> {
+    let mut sources: Vec<Rc<dyn Source>> = Vec::new();
+    if model.is_dir() {
+        for path in files_below(model)? {
+            let name = path.strip_prefix(model).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+            sources.push(Rc::new(DiskSource::open(&path, name)?));
+        }
+    } else {
+        let name = model.file_name().unwrap_or(model.as_os_str()).to_string_lossy();
+        sources.push(Rc::new(DiskSource::open(model, name)?));
+    }
+    Ok(sources)
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let refused = |e: std::io::Error| Error::new(Code::Read, format!("{} cannot be read: {e}", folder.display()));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(refused)? {
+        let path = entry.map_err(refused)?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Adds every embedding below `folder`; a file that is none is named and passed over.
+fn add_embeddings(sd: &mut StableDiffusion, folder: &Path) -> Result<()> {
+    for path in files_below(folder)? {
+        let known = path.extension().and_then(|ending| ending.to_str());
+        if !known.is_some_and(|ending| ["safetensors", "pt", "bin"].contains(&ending.to_lowercase().as_str())) {
+            continue;
+        }
+        let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let bytes = std::fs::read(&path)
+            .map_err(|e| Error::new(Code::Read, format!("{} cannot be read: {e}", path.display())))?;
+        match sd.add_embedding(&name, &bytes) {
+            Ok(added) => added.iter().for_each(|e| eprintln!("embedding:{} ({} vectors)", e.name, e.vectors)),
+            Err(error) => eprintln!("{name} passed over: {}: {error}", error.code.name()),
+        }
+    }
+    Ok(())
+}
+
+async fn write_latents(path: &Path, params: &Params, generation: &Generation) -> Result<()> {
+    let (h, w) = (params.height / 8, params.width / 8);
+    let conditioning = generation.conditioning();
+    let &[batch, tokens, width] = conditioning.context.shape() else { return Ok(()) };
+    let context = conditioning.context.read().await?;
+    let prompt = |item: usize| {
+        let used = conditioning.tokens[if batch == 1 { 0 } else { item }];
+        (vec![1, used, width], context[item * tokens * width..][..used * width].to_vec())
+    };
+    let mut arrays: BTreeMap<&str, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+    arrays.insert("noise", (vec![1, 4, h, w], torch_randn(params.seed, 4 * h * w)));
+    arrays.insert("latents", (vec![1, 4, h, w], generation.latents().await?));
+    arrays.insert("conditioning", prompt(batch - 1));
+    // Without guidance the negative prompt is not encoded, and there is no uncond.
+    if batch == 2 {
+        arrays.insert("uncond", prompt(0));
+    }
+    write(path, &safetensors(&arrays))
+}
+
+/// A safetensors file of f32 arrays.
+fn safetensors(arrays: &BTreeMap<&str, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut data = Vec::new();
+    for (name, (shape, values)) in arrays {
+        let start = data.len();
+        data.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        let entry = serde_json::json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, data.len()] });
+        header.insert((*name).to_string(), entry);
+    }
+    let header = serde_json::Value::Object(header).to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data].concat()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).map_err(|e| Error::new(Code::Read, format!("{} cannot be written: {e}", path.display())))
+}
