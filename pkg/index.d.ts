@@ -160,9 +160,8 @@ export interface TokenInfo {
 
 /** The GPU behind a loaded model. */
 export interface AdapterInfo {
-  vendor: string;
-  architecture: string;
-  description: string;
+  /** As the browser or driver names it; browsers may keep it to themselves. */
+  name: string;
   backend: string;
   /** Whether shaders can compute in half precision. */
   f16: boolean;

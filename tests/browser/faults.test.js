@@ -77,7 +77,7 @@ test('sources: a file, a list with paths, a folder handle, a URL; anything else 
   const result = await inPage(async ({ StableDiffusion, failure }) => {
     const opened = async (source) => {
       const sd = await StableDiffusion.load(source);
-      const { names, url } = JSON.parse(sd.adapter.description);
+      const { names, url } = JSON.parse(sd.adapter.name);
       await sd.dispose();
       return { names, url };
     };

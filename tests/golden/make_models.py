@@ -366,10 +366,19 @@ def vae_fixture(parts, generator):
 
 def trajectory_fixture(parts, config, generator):
     rows = torch.randn(2, 77, config["text"], generator=generator) * 0.5
+    # Both prompts begin and end with the same words, as all prompts do; what is between them can be two embeddings.
+    rows[1, 0], rows[1, 76] = rows[0, 0], rows[0, 76]
     cond, uncond = (encode(parts["text_encoder"], rows[i : i + 1]) for i in (0, 1))
+    nothing = torch.cat([rows[:1, :1], rows[:1, 76:].expand(1, 76, -1)], 1)
+    empty = encode(parts["text_encoder"], nothing)
+    weights = torch.full([1, 77, 1], 1.5)
+    weights[0, 0] = weights[0, 76] = 1.0
+    weighted = empty + weights * (cond - empty)
     side = 16 if len(config["unet"]) == 4 else 8
     noise = torch.randn([1, 4, side, side], generator=torch.Generator().manual_seed(1234))
     out = {"rows.positive": rows[:1], "rows.negative": rows[1:], "conditioning": cond, "uncond": uncond, "noise": noise}
+    out |= {"empty": empty, "conditioning.weighted": weighted}
+    out["latents.weighted"] = euler(parts["unet"], noise, weighted, empty, 2, 8)
     for steps in (2, 4):
         out[f"sigmas.steps{steps}"] = normal_schedule(steps)
         for cfg in (8, 1):

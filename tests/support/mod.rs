@@ -75,3 +75,59 @@ pub fn close(what: &str, storage: Storage, found: &[f32], expected: &[f32]) {
     let error = relative_error(found, expected);
     assert!(error <= most, "{what} {storage:?}: relative error {error:.2e}, at most {most:.0e}");
 }
+
+/// A model of `tests/golden/models`, as the files' source.
+pub fn model(name: &str) -> std::rc::Rc<dyn wordbrush::files::Source> {
+    let path = golden(&format!("models/{name}.safetensors"));
+    std::rc::Rc::new(wordbrush::files::source::DiskSource::open(&path, format!("{name}.safetensors")).expect("a fixture"))
+}
+
+/// A file below `tests/golden`.
+pub fn golden(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(path)
+}
+
+/// The arrays of a fixture, f32 and u8 alike, by name.
+pub struct Fixture(std::collections::BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+
+impl Fixture {
+    /// Reads `tests/golden/models/{name}.safetensors`.
+    pub fn read(name: &str) -> Self {
+        let bytes = std::fs::read(golden(&format!("models/{name}.safetensors"))).expect("a fixture");
+        let header = wordbrush::files::safetensors::header_of(name, &bytes).expect("a header");
+        let numbers = |array: &wordbrush::files::ArrayInfo| {
+            let bytes = &bytes[array.offset as usize..][..array.length as usize];
+            match array.dtype {
+                wordbrush::files::DType::U8 => bytes.iter().map(|&byte| f32::from(byte)).collect(),
+                _ => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<f32>>(),
+            }
+        };
+        Self(header.arrays.iter().map(|array| (array.name.clone(), (array.shape.clone(), numbers(array)))).collect())
+    }
+
+    /// The numbers of an array.
+    pub fn numbers(&self, name: &str) -> &[f32] {
+        &self.0[name].1
+    }
+
+    /// The shape of an array.
+    pub fn shape(&self, name: &str) -> &[usize] {
+        &self.0[name].0
+    }
+
+    /// Names that begin so.
+    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.keys().map(String::as_str).filter(move |name| name.starts_with(prefix))
+    }
+}
+
+/// (B, C, pixels) → (B, pixels, C padded to four with zeros).
+pub fn to_nhwc(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
+    let padded = channels.next_multiple_of(4);
+    let mut result = vec![0.0; values.len() / channels * padded];
+    for (i, &value) in values.iter().enumerate() {
+        let (item, c, pixel) = (i / (channels * pixels), i / pixels % channels, i % pixels);
+        result[(item * pixels + pixel) * padded + c] = value;
+    }
+    result
+}

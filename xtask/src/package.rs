@@ -43,7 +43,8 @@ fn target_directory() -> PathBuf {
 
 fn bind(built: &Path, package: &Path, profile: Profile) -> Result<(), Box<dyn std::error::Error>> {
     let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
-    bindgen.input_path(built).typescript(true).remove_name_section(profile == Profile::Release);
+    bindgen.input_path(built).typescript(true).omit_default_module_path(false);
+    bindgen.remove_name_section(profile == Profile::Release);
     bindgen.web(true)?.generate(package)?;
     Ok(())
 }

@@ -39,7 +39,7 @@ export class Engine {
   adapter() {
     const { names, options, url } = this.opened;
     return {
-      vendor: 'fake', architecture: 'fake', description: JSON.stringify({ names, options, url }), backend: 'fake',
+      name: JSON.stringify({ names, options, url }), backend: 'fake',
       f16: false, software: true, storage: 'packed',
     };
   }

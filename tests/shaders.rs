@@ -1,0 +1,113 @@
+//! Every variant of every kernel through naga, without a GPU: shaders are compiled lazily, and a broken one could
+//! slip through the other tests. Tint sees the same text in the browser tests.
+
+use wordbrush::gpu::{Storage, Value, header};
+
+const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed];
+
+type Values = Vec<(&'static str, Value)>;
+
+/// A kernel's files, the switches it has, its sizes.
+struct Kernel {
+    name: &'static str,
+    files: &'static [&'static str],
+    constants: Values,
+    switches: &'static [&'static str],
+    params: &'static [&'static str],
+}
+
+fn kernels() -> Vec<Kernel> {
+    let gemm = &["rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad"];
+    let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"];
+    let attention = &[
+        "queries", "key_rows", "keys0", "keys1", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
+        "v_offset",
+    ];
+    let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "groups", "groups_x"];
+    let mut kernels = Vec::new();
+    for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
+        for (kernel, activation) in [(1, 0), (1, 2), (3, 1)] {
+            let files: &'static [&'static str] = match tile {
+                "gemm_direct.wgsl" => &["gemm.wgsl", "gemm_direct.wgsl"],
+                _ => &["gemm.wgsl", "gemm_tiled.wgsl"],
+            };
+            let constants = vec![("KERNEL", Value::U32(kernel)), ("ACTIVATION", Value::U32(activation))];
+            kernels.push(Kernel { name: tile, files, constants, switches: gemm_switches, params: gemm });
+        }
+    }
+    for files in [
+        &["attention.wgsl", "attention_rows.wgsl"],
+        &["attention.wgsl", "attention_tiled.wgsl"],
+        &["attention.wgsl", "attention_wide.wgsl"],
+    ] {
+        for d4 in [1, 10, 40] {
+            let constants = vec![("D4", Value::U32(d4)), ("KEYS", Value::U32(12))];
+            kernels.push(Kernel { name: files[1], files, constants, switches: &["CAUSAL"], params: attention });
+        }
+    }
+    let mut plain = |name: &'static str, files, switches, params| {
+        kernels.push(Kernel { name, files, constants: vec![("GROUPS", Value::U32(32))], switches, params });
+    };
+    plain("group_norm_stats", &["group_norm_stats.wgsl"], &["TWO_INPUTS"], norm);
+    plain("group_norm", &["group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
+    plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
+    plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results"]);
+    plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
+    plain("sampler_step", &["sampler_step.wgsl"], &["GUIDED"], &["pixels"]);
+    plain("image", &["image.wgsl"], &[], &["pixels", "groups_x"]);
+    let pack = &["rows", "first", "channels", "padded_channels", "taps", "n4", "column", "half_columns", "groups_x"];
+    for dtype in 0..3 {
+        let constants = vec![("DTYPE", Value::U32(dtype))];
+        kernels.push(Kernel { name: "pack_weights", files: &["pack_weights.wgsl"], constants, switches: &[], params: pack });
+    }
+    kernels
+}
+
+fn check(text: &str) -> Result<(), String> {
+    let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
+    let flags = naga::valid::ValidationFlags::all();
+    let capabilities = naga::valid::Capabilities::SHADER_FLOAT16 | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    naga::valid::Validator::new(flags, capabilities)
+        .validate(&module)
+        .map(drop)
+        .map_err(|e| e.emit_to_string(text))
+}
+
+#[test]
+fn every_variant_is_valid() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels");
+    let mut failures = Vec::new();
+    let mut used = std::collections::BTreeSet::new();
+    for kernel in kernels() {
+        let body: String = kernel
+            .files
+            .iter()
+            .map(|file| {
+                used.insert((*file).to_string());
+                std::fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
+            })
+            .collect();
+        for switched in 0..1usize << kernel.switches.len() {
+            let mut constants = kernel.constants.clone();
+            let on = |i: usize| Value::Bool(switched >> i & 1 == 1);
+            constants.extend(kernel.switches.iter().enumerate().map(|(i, &name)| (name, on(i))));
+            let mut params: Values = kernel.params.iter().map(|&name| (name, Value::U32(4))).collect();
+            params.extend([("scale", Value::F32(0.5)), ("epsilon", Value::F32(1e-5))]);
+            for storage in STORAGES {
+                if let Err(message) = check(&(header(storage, &constants, &params) + &body)) {
+                    failures.push(format!("{} {storage:?} {constants:?}:\n{message}", kernel.name));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} variants are invalid, the first:\n{}", failures.len(), failures[0]);
+    let all = std::fs::read_dir(&folder).expect("src/kernels").map(|entry| entry.expect("an entry").file_name());
+    let all: std::collections::BTreeSet<String> =
+        all.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.ends_with(".wgsl")).collect();
+    assert_eq!(used, all, "a kernel file has no row in this test");
+}
+
+#[test]
+fn a_broken_shader_is_seen() {
+    assert!(check("fn f() -> u32 { return 1.5; }").is_err());
+}
