@@ -58,6 +58,7 @@ export function drop(page, files) {
   }, files);
 }
 
-export function screenshot(page, name) {
-  return page.screenshot({ path: `${OUT}${name}.png`, fullPage: true });
+export async function screenshot(page, name) {
+  await page.evaluate(() => scrollTo(0, 0));
+  await page.screenshot({ path: `${OUT}${name}.png`, fullPage: true });
 }
