@@ -78,7 +78,7 @@ async fn run(args: &Args) -> Result<()> {
     let params = params(args)?;
     let storage = args.dtype.as_deref().map(storage).transpose()?;
     let begun = Instant::now();
-    let mut sd = StableDiffusion::open(sources(&args.model)?, Options { storage, low_power: false }).await?;
+    let mut sd = StableDiffusion::open(sources(&args.model)?, Options { storage, ..Options::default() }).await?;
     let adapter = sd.gpu().adapter().clone();
     eprintln!("{} ({}), {} storage", adapter.name, adapter.backend, sd.gpu().storage().name());
     while sd.load().await? {}
@@ -93,7 +93,10 @@ async fn run(args: &Args) -> Result<()> {
     }
     if let Some(stats) = generation.step_stats() {
         let (gflop, mib) = (stats.flops as f64 / 1e9, stats.arena >> 20);
-        eprintln!("a step: {} dispatches, {gflop:.1} GFLOP, {} submits, arena {mib} MiB", stats.dispatches, stats.submits);
+        eprintln!(
+            "a step: {} dispatches, {gflop:.1} GFLOP, {} submits, arena {mib} MiB",
+            stats.dispatches, stats.submits
+        );
     }
     let begun = Instant::now();
     while generation.step().await? {}
@@ -110,7 +113,9 @@ fn params(args: &Args) -> Result<Params> {
     let syntax = match args.syntax.as_str() {
         "comfy" => Syntax::Comfy,
         "a1111" => Syntax::A1111,
-        other => return Err(Error::new(Code::BadOption, format!("there is no syntax \"{other}\"; known are: comfy, a1111"))),
+        other => {
+            return Err(Error::new(Code::BadOption, format!("there is no syntax \"{other}\"; known are: comfy, a1111")));
+        }
     };
     let params = Params {
         prompt: args.prompt.clone(),
@@ -218,5 +223,6 @@ fn safetensors(arrays: &BTreeMap<&str, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).map_err(|e| Error::new(Code::Read, format!("{} cannot be written: {e}", path.display())))
+    std::fs::write(path, bytes)
+        .map_err(|e| Error::new(Code::Read, format!("{} cannot be written: {e}", path.display())))
 }

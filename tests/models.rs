@@ -65,7 +65,13 @@ fn clip() {
 }
 
 /// The UNet's ε for `latents` (B, 4, H, W) as (B, H, W, 4).
-fn eps(networks: &Networks, shape: &[usize], latents: &[f32], timestep: f32, context: (&[f32], [usize; 2])) -> Vec<f32> {
+fn eps(
+    networks: &Networks,
+    shape: &[usize],
+    latents: &[f32],
+    timestep: f32,
+    context: (&[f32], [usize; 2]),
+) -> Vec<f32> {
     let &[batch, channels, h, w] = shape else { panic!("{shape:?}") };
     let (gpu, storage) = (&networks.gpu, networks.gpu.storage());
     let x = tensor(gpu, &[batch, h, w, 4], storage, &to_nhwc(latents, channels, h * w));
@@ -89,7 +95,9 @@ fn unet() {
             for case in fixture.names("eps.") {
                 // eps.HxW.batchB.tT.tokensC
                 let words: Vec<&str> = case.split('.').collect();
-                let number = |word: &str, prefix: &str| word.strip_prefix(prefix).and_then(|n| n.parse().ok()).expect("a number");
+                let number = |word: &str, prefix: &str| {
+                    word.strip_prefix(prefix).and_then(|n| n.parse().ok()).expect("a number")
+                };
                 let (timestep, tokens): (usize, usize) = (number(words[3], "t"), number(words[4], "tokens"));
                 let shape = fixture.shape(case);
                 // See the fixtures' README: two values a group, a rounding error can flip a sign.

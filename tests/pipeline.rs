@@ -4,7 +4,7 @@
 mod checkpoints;
 mod support;
 
-use checkpoints::{arrays, converted, embedding, file, folder, load};
+use checkpoints::{arrays, converted, embedding, file, folder, load, load_with};
 use support::{Fixture, STORAGES, relative_error};
 use wordbrush::Code;
 use wordbrush::files::{DType, LocalFuture, MemorySource, Source};
@@ -72,6 +72,28 @@ fn trajectories_of_diffusers() {
             println!("{name} weighted {storage:?}: latents {error:.1e}");
             assert!(error <= most, "{name} weighted {storage:?}: latents {error:.2e}");
         }
+    }
+}
+
+/// The kernels for GPUs, with their sizes baked into the text, where the adapter would get those for software.
+#[test]
+fn the_gpus_kernels_agree_with_diffusers() {
+    let fixture = Fixture::read("two_levels.euler");
+    let width = fixture.shape("rows.positive")[2];
+    for storage in STORAGES {
+        let options = Options { storage: Some(storage), software: Some(false), ..Options::default() };
+        let mut sd = load_with(file(&arrays("two_levels")), options);
+        assert!(!sd.gpu().adapter().software);
+        for which in ["positive", "negative"] {
+            let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
+            sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
+        }
+        let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
+        let (latents, image) = generate(&sd, &params);
+        let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
+        let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
+        let (most, least_psnr) = if storage == Storage::F32 { (1e-4, 50.0) } else { (2e-2, 35.0) };
+        assert!(error <= most && psnr >= least_psnr, "{storage:?}: latents {error:.2e}, {psnr:.1} dB");
     }
 }
 
@@ -161,9 +183,8 @@ fn guidance_of_one_leaves_the_negative_prompt_out() {
         generation.step_stats().expect("stats").flops
     };
     assert_eq!(flops(8.0), 2 * flops(1.0));
-    let with = |negative: &str, cfg| {
-        generate(&sd, &Params { negative_prompt: negative.to_string(), cfg, ..small("a cat") }).0
-    };
+    let with =
+        |negative: &str, cfg| generate(&sd, &Params { negative_prompt: negative.to_string(), cfg, ..small("a cat") }).0;
     assert_eq!(with("dog", 1.0), with("", 1.0));
     assert_ne!(with("dog", 8.0), with("", 8.0));
 }
@@ -289,7 +310,8 @@ fn a_failed_load_leaves_the_loaded_model_usable() {
     let bytes = checkpoints::safetensors(&checkpoint);
     let failing = Failing(MemorySource::new("moved.safetensors", bytes));
     pollster::block_on(async {
-        let mut other = StableDiffusion::open(vec![std::rc::Rc::new(failing)], Options::default()).await.expect("a header");
+        let mut other =
+            StableDiffusion::open(vec![std::rc::Rc::new(failing)], Options::default()).await.expect("a header");
         let unready = other.start(&small("a cat")).await.err().expect("not loaded yet");
         assert_eq!(unready.code, Code::Busy);
         let error = loop {

@@ -17,7 +17,8 @@ struct Kernel {
 }
 
 fn kernels() -> Vec<Kernel> {
-    let gemm = &["rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad"];
+    let gemm =
+        &["rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad"];
     let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"];
     let attention = &[
         "queries", "key_rows", "keys0", "keys1", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
@@ -58,7 +59,13 @@ fn kernels() -> Vec<Kernel> {
     let pack = &["rows", "first", "channels", "padded_channels", "taps", "n4", "column", "half_columns", "groups_x"];
     for dtype in 0..3 {
         let constants = vec![("DTYPE", Value::U32(dtype))];
-        kernels.push(Kernel { name: "pack_weights", files: &["pack_weights.wgsl"], constants, switches: &[], params: pack });
+        kernels.push(Kernel {
+            name: "pack_weights",
+            files: &["pack_weights.wgsl"],
+            constants,
+            switches: &[],
+            params: pack,
+        });
     }
     kernels
 }
@@ -67,16 +74,14 @@ fn check(text: &str) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
     let flags = naga::valid::ValidationFlags::all();
     let capabilities = naga::valid::Capabilities::SHADER_FLOAT16 | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    naga::valid::Validator::new(flags, capabilities)
-        .validate(&module)
-        .map(drop)
-        .map_err(|e| e.emit_to_string(text))
+    naga::valid::Validator::new(flags, capabilities).validate(&module).map(drop).map_err(|e| e.emit_to_string(text))
 }
 
 #[test]
 fn every_variant_is_valid() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels");
     let mut failures = Vec::new();
+    let mut texts = std::collections::BTreeSet::new();
     let mut used = std::collections::BTreeSet::new();
     for kernel in kernels() {
         let body: String = kernel
@@ -94,9 +99,11 @@ fn every_variant_is_valid() {
             let mut params: Values = kernel.params.iter().map(|&name| (name, Value::U32(4))).collect();
             params.extend([("scale", Value::F32(0.5)), ("epsilon", Value::F32(1e-5))]);
             for storage in STORAGES {
-                if let Err(message) = check(&(header(storage, &constants, &params) + &body)) {
+                let text = header(storage, &constants, &params) + &body;
+                if let Err(message) = check(&text) {
                     failures.push(format!("{} {storage:?} {constants:?}:\n{message}", kernel.name));
                 }
+                texts.insert(text);
             }
         }
     }
@@ -105,6 +112,9 @@ fn every_variant_is_valid() {
     let all: std::collections::BTreeSet<String> =
         all.map(|name| name.to_string_lossy().into_owned()).filter(|name| name.ends_with(".wgsl")).collect();
     assert_eq!(used, all, "a kernel file has no row in this test");
+    // For `tests/browser/shaders.test.js`, which gives them to Tint.
+    let texts = serde_json::to_string(&texts).expect("JSON");
+    std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders.json"), texts).expect("written");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 import { StableDiffusion, checkWebGPU } from '../pkg/index.js';
 import { modelName, sortFiles } from './ui/files.js';
-import { bytes, duration } from './ui/format.js';
+import { bytes, duration, sentences } from './ui/format.js';
 import { takeDrops } from './ui/window_drop.js';
 import './ui/embedding_list.js';
 import './ui/file_zone.js';
@@ -89,7 +89,7 @@ async function recover(error) {
   recovered = performance.now();
   await loadModel(source);
   if (!sd) return;
-  const message = `${error.message} The model was loaded again; your prompt and settings are kept.`;
+  const message = sentences(error.message, 'The model was loaded again; your prompt and settings are kept');
   messages.show('picture', { code: error.code, message });
 }
 

@@ -99,7 +99,8 @@ mod tests {
             assert!(a.inputs.iter().all(|&input| spots[input].slab != spots[i].slab));
             for (j, b) in lives.iter().enumerate().skip(i + 1) {
                 let together = a.first <= b.last && b.first <= a.last && spots[i].slab == spots[j].slab;
-                let apart = spots[i].offset + a.bytes <= spots[j].offset || spots[j].offset + b.bytes <= spots[i].offset;
+                let apart =
+                    spots[i].offset + a.bytes <= spots[j].offset || spots[j].offset + b.bytes <= spots[i].offset;
                 assert!(!together || apart, "{i} and {j} overlap");
             }
         }

@@ -17,6 +17,9 @@ pub struct Options {
     pub storage: Option<Storage>,
     /// Prefer the power-saving adapter of two.
     pub low_power: bool,
+    /// Whether to take the kernels made for software adapters; `None` asks the adapter. Tests and measurements use it
+    /// to run the GPU's kernels where there is no GPU.
+    pub software: Option<bool>,
 }
 
 /// What the adapter says of itself.
@@ -97,7 +100,9 @@ impl Gpu {
         let info = adapter.get_info();
         let f16 = adapter.features().contains(wgpu::Features::SHADER_F16);
         let described = Adapter {
-            software: info.device_type == wgpu::DeviceType::Cpu || is_software_name(&info.name),
+            software: options
+                .software
+                .unwrap_or_else(|| info.device_type == wgpu::DeviceType::Cpu || is_software_name(&info.name)),
             name: info.name,
             backend: format!("{:?}", info.backend),
             f16,
@@ -282,6 +287,9 @@ fn from_wgpu(error: &wgpu::Error) -> Error {
             Code::GpuOutOfMemory,
             "the GPU's memory is full: close other tabs and programs, or choose a smaller picture",
         ),
-        other => Error::new(Code::GpuValidation, format!("the GPU refused a command (our mistake, please report it): {other}")),
+        other => Error::new(
+            Code::GpuValidation,
+            format!("the GPU refused a command (our mistake, please report it): {other}"),
+        ),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::device::Buffer;
 use super::Gpu;
+use super::device::Buffer;
 
 /// What a plan does and takes, counted while it was recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,7 +49,13 @@ const SUBMIT_FLOPS: u64 = 200_000_000_000;
 const SUBMIT_FLOPS_SOFTWARE: u64 = 4_000_000_000;
 
 impl Plan {
-    pub(super) fn new(gpu: &Gpu, label: &'static str, commands: Vec<Command>, stats: Stats, mut buffers: Buffers) -> Self {
+    pub(super) fn new(
+        gpu: &Gpu,
+        label: &'static str,
+        commands: Vec<Command>,
+        stats: Stats,
+        mut buffers: Buffers,
+    ) -> Self {
         buffers.held.sort_by_key(Rc::as_ptr);
         buffers.held.dedup_by(|a, b| Rc::ptr_eq(a, b));
         let mut plan = Self { gpu: gpu.clone(), label, commands, stats, buffers };
@@ -90,10 +96,16 @@ impl Plan {
     /// Sends the whole sequence to the GPU; does not wait for it.
     pub fn run(&self) {
         for range in self.submits() {
-            let mut encoder = self.gpu.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(self.label) });
+            let mut encoder = self
+                .gpu
+                .inner
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(self.label) });
             {
-                let mut pass = encoder
-                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(self.label), timestamp_writes: None });
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                    label: Some(self.label),
+                    timestamp_writes: None,
+                });
                 for command in &self.commands[range] {
                     pass.set_pipeline(&command.pipeline);
                     pass.set_bind_group(0, &command.bind_group, &[]);

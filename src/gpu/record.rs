@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use super::Gpu;
 use super::arena::{self, Life};
 use super::device::{Buffer, Layout};
 use super::plan::{Buffers, Command, Plan, Stats};
 use super::shader::{self, Header, Value};
 use super::tensor::{Inner, Place, Storage, Tensor};
-use super::Gpu;
 
 /// One call of a kernel.
 ///
@@ -117,9 +117,7 @@ impl Gpu {
                 ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
                 count: None,
             };
-            let storage = |binding| {
-                entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read })
-            };
+            let storage = |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read });
             let mut entries: Vec<_> = (0..read + write).map(storage).collect();
             if uniform {
                 entries.push(entry(read + write, wgpu::BufferBindingType::Uniform));
@@ -167,7 +165,8 @@ impl Recording {
     fn finish(self, gpu: &Gpu, label: &'static str) -> Plan {
         let slabs = self.place_tensors(gpu, label);
         let uniforms = self.upload_uniforms(gpu, label);
-        let mut stats = Stats { dispatches: self.calls.len(), arena: slabs.iter().map(|(_, size)| size).sum(), ..Stats::default() };
+        let mut stats =
+            Stats { dispatches: self.calls.len(), arena: slabs.iter().map(|(_, size)| size).sum(), ..Stats::default() };
         let mut commands = Vec::with_capacity(self.calls.len());
         let mut held = Vec::new();
         let mut uniform_offset = 0;
@@ -178,7 +177,9 @@ impl Recording {
             let place_of = |tensor: &Rc<Inner>| tensor.place.borrow().clone();
             let read = call.read.iter().map(|tensor| match tensor {
                 None => (nothing(), 256),
-                Some(tensor) => (place_of(tensor).unwrap_or_else(|| panic!("{}: input never computed", call.name)), tensor.bytes),
+                Some(tensor) => {
+                    (place_of(tensor).unwrap_or_else(|| panic!("{}: input never computed", call.name)), tensor.bytes)
+                }
             });
             let write = call.write.iter().map(|tensor| (place_of(tensor).unwrap_or_else(nothing), tensor.bytes));
             let mut places: Vec<(Place, u64)> = read.chain(write).collect();
@@ -195,7 +196,13 @@ impl Recording {
             });
             held.extend(places.into_iter().map(|(place, _)| place.buffer));
         }
-        Plan::new(gpu, label, commands, stats, Buffers { slabs: slabs.into_iter().map(|(buffer, _)| buffer).collect(), held })
+        Plan::new(
+            gpu,
+            label,
+            commands,
+            stats,
+            Buffers { slabs: slabs.into_iter().map(|(buffer, _)| buffer).collect(), held },
+        )
     }
 
     /// Gives every tensor that was made here its place: in the arena, or in a buffer of its own if kept.

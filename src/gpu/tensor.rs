@@ -8,8 +8,8 @@ use half::slice::HalfFloatSliceExt;
 
 use crate::error::Result;
 
-use super::device::Buffer;
 use super::Gpu;
+use super::device::Buffer;
 
 /// How the numbers of a tensor lie in memory. Arithmetic is f32 in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,7 +23,7 @@ mod scale_latents;
 mod weigh_tokens;
 
 pub use attention::{Attention, Rows, Split, attention, attention_on};
-pub use gemm::{Activation, Geometry, Gemm, RowBias, Tile, gemm, gemm_on};
+pub use gemm::{Activation, Gemm, Geometry, RowBias, Tile, gemm, gemm_on};
 pub use group_norm::{GroupNorm, group_norm};
 pub use image::image;
 pub use layer_norm::layer_norm;

@@ -131,5 +131,8 @@ fn check_width(found: usize, expected: usize) -> Result<()> {
     if found == expected {
         return Ok(());
     }
-    Err(Error::new(Code::WrongShape, format!("an attention of this checkpoint projects to {found} numbers, expected {expected}")))
+    Err(Error::new(
+        Code::WrongShape,
+        format!("an attention of this checkpoint projects to {found} numbers, expected {expected}"),
+    ))
 }

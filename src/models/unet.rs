@@ -115,9 +115,8 @@ impl Unet {
             // Every block applies SiLU to the time embedding first: done once, here.
             let temb = gemm(&Gemm { activation: Activation::Silu, ..linear_2.product(&h) });
             let time = self.resnets().filter_map(|resnet| resnet.time_rows(&temb)).map(|rows| rows.keep()).collect();
-            let keys_and_values = |transformer: &Transformer2d| {
-                transformer.keys_and_values(context).iter().map(Tensor::keep).collect()
-            };
+            let keys_and_values =
+                |transformer: &Transformer2d| transformer.keys_and_values(context).iter().map(Tensor::keep).collect();
             Prepared { time, context: self.transformers().map(keys_and_values).collect(), tokens }
         });
         plan.run();
@@ -126,12 +125,8 @@ impl Unet {
 
     /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings.
     pub fn forward(&self, x: &Tensor, step: &Tensor, prepared: &Prepared) -> Tensor {
-        let mut state = State {
-            time: prepared.time.iter(),
-            context: prepared.context.iter(),
-            step,
-            tokens: prepared.tokens,
-        };
+        let mut state =
+            State { time: prepared.time.iter(), context: prepared.context.iter(), step, tokens: prepared.tokens };
         // 1. in
         let mut h = self.conv_in.forward(x);
         let mut skips = vec![h.clone()];

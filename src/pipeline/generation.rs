@@ -114,16 +114,7 @@ impl Generation {
         let sigma = self.sigmas[self.done];
         let update = self.params.sampler.update(&self.sigmas, self.done);
         let input_scale = 1.0 / (sigma * sigma + 1.0).sqrt();
-        self.step.write(&[
-            self.done as f32,
-            input_scale,
-            sigma,
-            self.params.cfg,
-            update.keep,
-            update.toward,
-            0.0,
-            0.0,
-        ]);
+        self.step.write(&[self.done as f32, input_scale, sigma, self.params.cfg, update.keep, update.toward, 0.0, 0.0]);
         plan.run();
         self.gpu.finish().await?;
         self.done += 1;

@@ -238,7 +238,8 @@ fn embedding_info(name: &str, embedding: &Embedding) -> Object {
 }
 
 fn warnings_info(warnings: &[Warning]) -> Array {
-    let info = |warning: &Warning| object([("code", warning.code.into()), ("message", warning.message.as_str().into())]);
+    let info =
+        |warning: &Warning| object([("code", warning.code.into()), ("message", warning.message.as_str().into())]);
     warnings.iter().map(|warning| JsValue::from(info(warning))).collect()
 }
 
@@ -255,5 +256,5 @@ fn open_options(options: &JsValue) -> Result<Options> {
         }
     };
     let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
-    Ok(Options { storage, low_power })
+    Ok(Options { storage, low_power, software: None })
 }

@@ -10,18 +10,8 @@ use crate::samplers::{Sampler, Schedule};
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 10] = [
-    "prompt",
-    "negativePrompt",
-    "steps",
-    "cfg",
-    "width",
-    "height",
-    "seed",
-    "sampler",
-    "scheduler",
-    "clipSkip",
-];
+const GENERATE: [&str; 10] =
+    ["prompt", "negativePrompt", "steps", "cfg", "width", "height", "seed", "sampler", "scheduler", "clipSkip"];
 
 /// The parameters of a picture from `GenerateOptions`.
 pub fn params(options: &JsValue) -> Result<Params> {
@@ -46,7 +36,8 @@ impl<'a> Fields<'a> {
     /// Checks that `options` is a plain object (or nothing) with no other names than `known`.
     pub fn new(options: &'a JsValue, known: &[&str]) -> Result<Self> {
         if !options.is_undefined() && !options.is_null() {
-            let object = options.dyn_ref::<Object>().ok_or_else(|| bad("options", "something else", "a plain object"))?;
+            let object =
+                options.dyn_ref::<Object>().ok_or_else(|| bad("options", "something else", "a plain object"))?;
             for key in Object::keys(object) {
                 let key = key.as_string().unwrap_or_default();
                 if !known.contains(&key.as_str()) {
@@ -98,7 +89,8 @@ impl<'a> Fields<'a> {
         if text == "-1" {
             return Ok(Some((js_sys::Math::random() * 4_294_967_296.0) as u64));
         }
-        let expected = "a whole number from 0 to 18446744073709551615 (above 2^53 as a string or BigInt), or -1 for a random one";
+        let expected =
+            "a whole number from 0 to 18446744073709551615 (above 2^53 as a string or BigInt), or -1 for a random one";
         text.parse().map(Some).map_err(|_| bad("seed", &shown(&value), expected))
     }
 }

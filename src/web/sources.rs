@@ -55,7 +55,10 @@ impl Source for BlobSource {
                 let reason = message_of(&e);
                 Error::new(
                     Code::Read,
-                    format!("{} cannot be read ({reason}): was it changed, moved or removed? Choose it again", self.name),
+                    format!(
+                        "{} cannot be read ({reason}): was it changed, moved or removed? Choose it again",
+                        self.name
+                    ),
                 )
             };
             let slice = self.blob.slice_with_f64_and_f64(offset as f64, end as f64).map_err(failed)?;
@@ -111,7 +114,8 @@ impl Source for UrlSource {
             let buffer = JsFuture::from(response.array_buffer().map_err(failed)?).await.map_err(failed)?;
             let bytes = Uint8Array::new(&buffer).to_vec();
             if bytes.len() != length {
-                let sentence = format!("the server of {} sent {} bytes where {length} were asked for", self.name, bytes.len());
+                let sentence =
+                    format!("the server of {} sent {} bytes where {length} were asked for", self.name, bytes.len());
                 return Err(Error::new(Code::Read, sentence));
             }
             Ok(bytes)

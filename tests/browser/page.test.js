@@ -158,4 +158,16 @@ test('a removed embedding is gone; another model keeps the others', async () => 
   await picture({ Prompt: 'embedding:feline' });
 });
 
+test('a GPU that is lost in the middle: the model and its embeddings are loaded again, the prompt stays', async () => {
+  const before = await picture({ Steps: 1, Seed: 1234 });
+  await fill({ Steps: 100 });
+  await prompt.press('Control+Enter');
+  await page.locator('#progress', { hasText: /Step \d+ of 100/ }).waitFor();
+  await (await browser.newBrowserCDPSession()).send('Browser.crashGpuProcess');
+  await alerts.locator('[data-code="DEVICE_LOST"]', { hasText: 'The model was loaded again' }).waitFor();
+  assert.equal(await prompt.inputValue(), 'embedding:feline');
+  assert.deepEqual(await names(), ['feline']);
+  assert.deepEqual(await picture({ Steps: 1 }), before);
+});
+
 test('nothing was left uncaught, nothing broke the page’s policy', () => assert.deepEqual(problems, []));

@@ -1,7 +1,7 @@
 use wordbrush::gpu::Storage;
 use wordbrush::kernels::{Attention, Rows, Split, attention_on};
 
-use crate::support::{Numbers, close, gpu, run, tensor, STORAGES};
+use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -27,7 +27,9 @@ fn reference(case: &Case, q: &[f32], kv: &[f32]) -> Vec<f32> {
                 let q_at = (b * queries + row) * (width + 4) + 4 + head * head_dim;
                 let k_at = |key: usize| (b * key_rows + key) * 2 * width + head * head_dim;
                 let scores: Vec<f64> = (0..keys)
-                    .map(|key| (0..head_dim).map(|i| f64::from(q[q_at + i]) * f64::from(kv[k_at(key) + i])).sum::<f64>())
+                    .map(|key| {
+                        (0..head_dim).map(|i| f64::from(q[q_at + i]) * f64::from(kv[k_at(key) + i])).sum::<f64>()
+                    })
                     .map(|score: f64| score / (head_dim as f64).sqrt())
                     .collect();
                 let top = scores.iter().copied().fold(f64::MIN, f64::max);
@@ -77,8 +79,7 @@ fn check(case: &Case, splits: &[Split]) {
 }
 
 const ALL: [Split; 3] = [Split::Rows, Split::Tiled, Split::Wide];
-const BASE: Case =
-    Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false };
+const BASE: Case = Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false };
 
 #[test]
 fn sizes_that_fit_no_tile() {
@@ -113,15 +114,8 @@ fn scores_far_apart_do_not_overflow() {
     let v = tensor(&gpu, &[1, 2, 4], Storage::F32, &[1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     for split in ALL {
         let rows = |tensor| Rows { tensor, offset: 0 };
-        let args = Attention {
-            q: rows(&q),
-            k: rows(&k),
-            v: rows(&v),
-            heads: 1,
-            head_dim: 4,
-            keys: None,
-            causal: false,
-        };
+        let args =
+            Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 1, head_dim: 4, keys: None, causal: false };
         assert_eq!(run(&gpu, || attention_on(split, &args)), [2.0, 3.0, 4.0, 5.0]);
     }
 }

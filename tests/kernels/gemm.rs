@@ -1,5 +1,5 @@
 use wordbrush::gpu::{Storage, Tensor};
-use wordbrush::kernels::{Activation, Geometry, Gemm, RowBias, Tile, gemm_on};
+use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Tile, gemm_on};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -113,10 +113,7 @@ fn activated(activation: Activation, row: &[f64]) -> Vec<f64> {
         Activation::None => row.to_vec(),
         Activation::Silu => row.iter().map(|&x| x * sigmoid(x)).collect(),
         Activation::QuickGelu => row.iter().map(|&x| x * sigmoid(1.702 * x)).collect(),
-        Activation::Geglu => row
-            .chunks(8)
-            .flat_map(|pair| (0..4).map(move |i| pair[i] * gelu(pair[i + 4])))
-            .collect(),
+        Activation::Geglu => row.chunks(8).flat_map(|pair| (0..4).map(move |i| pair[i] * gelu(pair[i + 4]))).collect(),
     }
 }
 

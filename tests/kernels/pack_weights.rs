@@ -23,12 +23,9 @@ fn check(case: &Case) {
             if dtype == 2 {
                 file.iter_mut().for_each(|x| *x = half::bf16::from_f32(*x).to_f32());
             }
-            let packed = gpu.empty("packed", &[1, case.taps, padded, case.width], storage).reshape(&[
-                1,
-                case.taps,
-                padded,
-                case.width,
-            ]);
+            let packed = gpu
+                .empty("packed", &[1, case.taps, padded, case.width], storage)
+                .reshape(&[1, case.taps, padded, case.width]);
             let mut first = 0;
             for &rows in case.slices {
                 let part = &file[first * case.channels * case.taps..][..rows * case.channels * case.taps];
@@ -64,11 +61,9 @@ fn check(case: &Case) {
 fn reference(case: &Case, file: &[f32], padded: usize) -> Vec<f32> {
     let mut packed = vec![0.0; case.taps * padded * case.width];
     for n in 0..case.n {
-        let column = if case.half > 0 {
-            let (gate, within) = (n / case.half, n % case.half);
-            within / 4 * 8 + gate * 4 + within % 4
-        } else {
-            n
+        let column = match case.half {
+            0 => n,
+            half => n % half / 4 * 8 + n / half * 4 + n % 4,
         };
         for c in 0..case.channels {
             for tap in 0..case.taps {

@@ -97,8 +97,12 @@ pub fn file(arrays: &[Array]) -> Vec<Rc<dyn Source>> {
 
 /// A loaded model.
 pub fn load(sources: Vec<Rc<dyn Source>>, storage: wordbrush::gpu::Storage) -> StableDiffusion {
+    load_with(sources, Options { storage: Some(storage), ..Options::default() })
+}
+
+/// A loaded model on a device opened so.
+pub fn load_with(sources: Vec<Rc<dyn Source>>, options: Options) -> StableDiffusion {
     pollster::block_on(async {
-        let options = Options { storage: Some(storage), low_power: false };
         let mut sd = StableDiffusion::open(sources, options).await.unwrap_or_else(|e| panic!("{e}"));
         while sd.load().await.unwrap_or_else(|e| panic!("{e}")) {}
         sd

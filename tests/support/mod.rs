@@ -9,7 +9,7 @@ pub const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed]
 
 /// The system's adapter; the test fails where there is none.
 pub fn gpu(storage: Storage) -> Gpu {
-    match pollster::block_on(Gpu::open(Options { storage: Some(storage), low_power: false })) {
+    match pollster::block_on(Gpu::open(Options { storage: Some(storage), ..Options::default() })) {
         Ok(gpu) => gpu,
         Err(error) => panic!("{}: {error}", error.code.name()),
     }
@@ -79,7 +79,9 @@ pub fn close(what: &str, storage: Storage, found: &[f32], expected: &[f32]) {
 /// A model of `tests/golden/models`, as the files' source.
 pub fn model(name: &str) -> std::rc::Rc<dyn wordbrush::files::Source> {
     let path = golden(&format!("models/{name}.safetensors"));
-    std::rc::Rc::new(wordbrush::files::source::DiskSource::open(&path, format!("{name}.safetensors")).expect("a fixture"))
+    std::rc::Rc::new(
+        wordbrush::files::source::DiskSource::open(&path, format!("{name}.safetensors")).expect("a fixture"),
+    )
 }
 
 /// A file below `tests/golden`.

@@ -12,6 +12,11 @@ export function duration(seconds) {
   return `${Math.round(seconds / 60)} min`;
 }
 
+// Joins sentences, of which some have no full stop and some are missing.
+export function sentences(...parts) {
+  return parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(' ');
+}
+
 export function fileName(text) {
   return text.replace(/[^\w.\- ]/g, '_').replace(/^\.+/, '').slice(0, 120) || 'picture';
 }

@@ -1,5 +1,7 @@
 // <message-list>: problems, one for each topic, until dismissed or solved. Texts may come from files: textContent only.
 
+import { sentences } from './format.js';
+
 class MessageList extends HTMLElement {
   #messages = new Map();
 
@@ -8,7 +10,7 @@ class MessageList extends HTMLElement {
     const box = document.createElement('div');
     if (error.code) box.dataset.code = error.code;
     const text = document.createElement('p');
-    text.textContent = [error.message ?? String(error), error.hint].filter(Boolean).join(' ');
+    text.textContent = sentences(error.message ?? String(error), error.hint);
     const close = document.createElement('button');
     close.type = 'button';
     close.textContent = '✕';

@@ -1,0 +1,48 @@
+// Every variant of every kernel through Tint, Chrome's WGSL compiler. The texts are those that `cargo test --test shaders` gave to naga.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { launch, openPage, requireWebGPU } from './lib/browser.js';
+import { BLANK, serve } from './lib/server.js';
+
+const TEXTS = fileURLToPath(new URL('../../target/tmp/shaders.json', import.meta.url));
+
+let server;
+let browser;
+
+before(async () => {
+  server = await serve(new Map([BLANK]));
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+test('Tint accepts what naga accepts', async () => {
+  assert.ok(existsSync(TEXTS), 'target/tmp/shaders.json is missing: run `cargo test --test shaders` first.');
+  const texts = JSON.parse(await readFile(TEXTS, 'utf8'));
+  const { page } = await openPage(browser, `${server.url}/blank.html`);
+  await requireWebGPU(page);
+  const { wrong, checked } = await page.evaluate(async (all) => {
+    const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+    device.pushErrorScope('validation');
+    const wrong = [];
+    let checked = 0;
+    for (const code of all) {
+      // SwiftShader has no shader-f16; the packed variants are the same text under another header.
+      if (code.startsWith('enable f16')) continue;
+      const info = await device.createShaderModule({ code }).getCompilationInfo();
+      const errors = info.messages.filter(({ type }) => type === 'error');
+      if (errors.length > 0) wrong.push(`${errors[0].lineNum}: ${errors[0].message}\n${code}`);
+      checked += 1;
+    }
+    await device.popErrorScope();
+    return { wrong, checked };
+  }, texts);
+  assert.ok(checked > 300, `${checked} variants`);
+  assert.equal(wrong.length, 0, `${wrong.length} of ${checked} variants, the first:\n${wrong[0]}`);
+});
