@@ -102,7 +102,7 @@ async fn run(args: &Args) -> Result<()> {
     while generation.step().await? {}
     eprintln!("{} steps in {:.1} s", params.steps, begun.elapsed().as_secs_f64());
     if let Some(path) = &args.latents {
-        write_latents(path, &params, &generation).await?;
+        write_latents(path, &sd, &params, &generation).await?;
     }
     let image = generation.image(&sd).await?;
     eprintln!("GPU memory: {} MB at most", sd.gpu().peak() / 1_000_000);
@@ -114,7 +114,10 @@ fn params(args: &Args) -> Result<Params> {
         "comfy" => Syntax::Comfy,
         "a1111" => Syntax::A1111,
         other => {
-            return Err(Error::new(Code::BadOption, format!("there is no syntax \"{other}\"; known are: comfy, a1111")));
+            return Err(Error::new(
+                Code::BadOption,
+                format!("there is no syntax \"{other}\"; known are: comfy, a1111"),
+            ));
         }
     };
     let params = Params {
@@ -188,23 +191,22 @@ fn add_embeddings(sd: &mut StableDiffusion, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn write_latents(path: &Path, params: &Params, generation: &Generation) -> Result<()> {
+async fn write_latents(path: &Path, sd: &StableDiffusion, params: &Params, generation: &Generation) -> Result<()> {
     let (h, w) = (params.height / 8, params.width / 8);
-    let conditioning = generation.conditioning();
-    let &[batch, tokens, width] = conditioning.context.shape() else { return Ok(()) };
+    // Without guidance the negative prompt is not encoded with the picture: here it is all the same.
+    let guided = sd.start(&Params { cfg: 2.0, ..params.clone() }).await?;
+    let conditioning = guided.conditioning();
+    let &[_, tokens, width] = conditioning.context.shape() else { return Ok(()) };
     let context = conditioning.context.read().await?;
     let prompt = |item: usize| {
-        let used = conditioning.tokens[if batch == 1 { 0 } else { item }];
+        let used = conditioning.tokens[item];
         (vec![1, used, width], context[item * tokens * width..][..used * width].to_vec())
     };
     let mut arrays: BTreeMap<&str, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     arrays.insert("noise", (vec![1, 4, h, w], torch_randn(params.seed, 4 * h * w)));
     arrays.insert("latents", (vec![1, 4, h, w], generation.latents().await?));
-    arrays.insert("conditioning", prompt(batch - 1));
-    // Without guidance the negative prompt is not encoded, and there is no uncond.
-    if batch == 2 {
-        arrays.insert("uncond", prompt(0));
-    }
+    arrays.insert("conditioning", prompt(1));
+    arrays.insert("uncond", prompt(0));
     write(path, &safetensors(&arrays))
 }
 

@@ -219,7 +219,13 @@ impl Weights {
             return Err(wrong_shape(array, &format!("[N, {width}]")));
         }
         let keep_f32 = self.gpu().storage() == Storage::F32;
-        let rows = Rc::new(RefCell::new(Rows { width, dtype: array.dtype, keep_f32, bytes: Vec::new() }));
+        let size = if keep_f32 { array.dtype.size() } else { array.dtype.size().min(2) };
+        // All at once: a vector that grows as rows come in takes three times the memory on the way.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(array.numel() * size).map_err(|_| {
+            Error::new(Code::TooLarge, format!("the tensor \"{}\" does not fit into memory", array.name))
+        })?;
+        let rows = Rc::new(RefCell::new(Rows { width, dtype: array.dtype, keep_f32, bytes }));
         self.note(array, Target::Rows(rows.clone()));
         Ok(rows)
     }

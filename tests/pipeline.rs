@@ -80,21 +80,19 @@ fn trajectories_of_diffusers() {
 fn the_gpus_kernels_agree_with_diffusers() {
     let fixture = Fixture::read("two_levels.euler");
     let width = fixture.shape("rows.positive")[2];
-    for storage in STORAGES {
-        let options = Options { storage: Some(storage), software: Some(false), ..Options::default() };
-        let mut sd = load_with(file(&arrays("two_levels")), options);
-        assert!(!sd.gpu().adapter().software);
-        for which in ["positive", "negative"] {
-            let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
-            sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
-        }
-        let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
-        let (latents, image) = generate(&sd, &params);
-        let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
-        let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
-        let (most, least_psnr) = if storage == Storage::F32 { (1e-4, 50.0) } else { (2e-2, 35.0) };
-        assert!(error <= most && psnr >= least_psnr, "{storage:?}: latents {error:.2e}, {psnr:.1} dB");
+    // One storage: compiling a pipeline for each of some hundred shapes takes a CPU adapter half a minute.
+    let options = Options { storage: Some(Storage::F16), software: Some(false), ..Options::default() };
+    let mut sd = load_with(file(&arrays("two_levels")), options);
+    assert!(!sd.gpu().adapter().software);
+    for which in ["positive", "negative"] {
+        let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
+        sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
     }
+    let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
+    let (latents, image) = generate(&sd, &params);
+    let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
+    let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
+    assert!(error <= 2e-2 && psnr >= 35.0, "latents {error:.2e}, {psnr:.1} dB");
 }
 
 /// The heart of Textual Inversion: rows are rows, wherever they come from.

@@ -21,6 +21,8 @@ pub struct Kernel<'a> {
     pub constants: &'a [(&'static str, Value)],
     /// Sizes: part of the text on GPUs, a uniform on software adapters.
     pub params: &'a [(&'static str, Value)],
+    /// Sizes are a uniform everywhere: for kernels that run once per shape, where compiling costs more than running.
+    pub uniform: bool,
     /// Inputs; `None` where this variant has none.
     pub read: &'a [Option<&'a Tensor>],
     /// Results (and tensors changed in place).
@@ -79,7 +81,7 @@ impl Gpu {
         }
         let storage = self.kernel_storage(&kernel);
         let out = kernel.write.first().map_or(storage, |out| out.storage());
-        let bake = !self.inner.adapter.software || kernel.params.is_empty();
+        let bake = kernel.params.is_empty() || !(kernel.uniform || self.inner.adapter.software);
         let header = Header {
             storage,
             out,

@@ -98,6 +98,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
             ("v_offset", (v.offset / 4).into()),
             ("scale", (1.0 / (head_dim as f32).sqrt()).into()),
         ],
+        uniform: false,
         read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor)],
         write: &[&out],
         workgroups: [queries.div_ceil(rows_per_group), heads, batch],

@@ -139,6 +139,7 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
             ("stride", stride.into()),
             ("pad", padding.into()),
         ],
+        uniform: false,
         read: &[
             Some(args.input),
             args.input2,

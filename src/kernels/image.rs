@@ -15,6 +15,7 @@ pub fn image(x: &Tensor) -> Tensor {
         wgsl: &[include_str!("image.wgsl")],
         constants: &[],
         params: &[("pixels", pixels.into()), ("groups_x", groups_x.into())],
+        uniform: false,
         read: &[Some(x)],
         write: &[&rgba],
         workgroups: [groups_x, groups.div_ceil(groups_x), 1],

@@ -23,6 +23,7 @@ pub fn layer_norm(input: &Tensor, gamma: &Tensor, beta: &Tensor) -> Tensor {
             ("groups_x", groups_x.into()),
             ("epsilon", EPSILON.into()),
         ],
+        uniform: false,
         read: &[Some(input), Some(gamma), Some(beta)],
         write: &[&result],
         workgroups: [groups_x, rows.div_ceil(groups_x), 1],

@@ -46,6 +46,7 @@ pub fn pack_weights(args: &PackWeights) {
             ("half_columns", (args.half / 4).into()),
             ("groups_x", groups_x.into()),
         ],
+        uniform: true,
         read: &[Some(args.slice)],
         write: &[args.packed],
         workgroups: [groups_x, groups.div_ceil(groups_x), 1],

@@ -39,8 +39,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let value = vec4<f32>(element(row, c, tap), element(row + 1u, c, tap), element(row + 2u, c, tap), element(row + 3u, c, tap));
   var column = p.first / 4u + block;
   if (p.half_columns > 0u) {
-    // GEGLU: four values, then their four gates.
-    column = column % p.half_columns * 2u + column / p.half_columns;
+    // GEGLU: four values, then their four gates. Tint refuses to divide by a constant zero even where it never happens.
+    let half = max(p.half_columns, 1u);
+    column = column % half * 2u + column / half;
   }
   packed[(tap * p.padded_channels + c) * p.n4 + p.column + column] = store_out(value);
 }

@@ -13,6 +13,7 @@ pub fn sampler_step(eps: &Tensor, step: &Tensor, latents: &Tensor) {
         wgsl: &[include_str!("sampler_step.wgsl")],
         constants: &[("GUIDED", guided.into())],
         params: &[("pixels", (h * w).into())],
+        uniform: false,
         read: &[Some(eps), Some(step)],
         write: &[latents],
         workgroups: [(h * w).div_ceil(64), 1, 1],

@@ -12,6 +12,7 @@ pub fn scale_latents(latents: &Tensor, step: &Tensor, batch: usize, storage: Sto
         wgsl: &[include_str!("scale_latents.wgsl")],
         constants: &[],
         params: &[("pixels", (h * w).into()), ("batch", batch.into())],
+        uniform: false,
         read: &[Some(latents), Some(step)],
         write: &[&result],
         workgroups: [(batch * h * w).div_ceil(64), 1, 1],

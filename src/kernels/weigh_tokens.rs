@@ -10,14 +10,17 @@ pub fn weigh_tokens(x: &Tensor, rows: &Tensor, shape: &[usize]) -> Tensor {
     let results = rows.len() / 4;
     let c = x.shape()[2] / 4;
     assert_eq!(result.len(), results * c * 4, "weigh_tokens: {shape:?} from {results} rows");
+    let groups = (results * c).div_ceil(64);
+    let groups_x = groups.min(65535);
     gpu.run(Kernel {
         name: "weigh_tokens",
         wgsl: &[include_str!("weigh_tokens.wgsl")],
         constants: &[],
-        params: &[("c", c.into()), ("results", results.into())],
+        params: &[("c", c.into()), ("results", results.into()), ("groups_x", groups_x.into())],
+        uniform: false,
         read: &[Some(x), Some(rows)],
         write: &[&result],
-        workgroups: [(results * c).div_ceil(64), 1, 1],
+        workgroups: [groups_x, groups.div_ceil(groups_x), 1],
         flops: 0,
     });
     result

@@ -6,12 +6,13 @@
 @group(0) @binding(2) var<storage, read_write> y: array<out4>;     // (results, 4·c)
 
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= p.c * p.results) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+  let id = (group.y * p.groups_x + group.x) * 64u + t;
+  if (id >= p.c * p.results) {
     return;
   }
-  let row = rows[id.x / p.c];
-  let c = id.x % p.c;
+  let row = rows[id / p.c];
+  let c = id % p.c;
   var value = vec4<f32>();
   if (row.x >= 0.0) {
     value = load4(x[u32(row.x) * p.c + c]);
@@ -21,5 +22,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       value = empty + row.z * (value - empty);
     }
   }
-  y[id.x] = store_out(value);
+  y[id] = store_out(value);
 }

@@ -8,6 +8,9 @@ use crate::prompt::{BOS, EOS, Parsed, Piece, Token, WINDOW, Window};
 
 use super::StableDiffusion;
 
+/// Longer prompts are refused: their rows alone take more than 60 MB of wasm memory, a trap not far away.
+const MOST_WINDOWS: usize = 256;
+
 /// The encoded prompts.
 pub struct Conditioning {
     /// (B, S, C): the negative prompt first, then the prompt; or the prompt alone where there is no guidance. The
@@ -23,6 +26,15 @@ impl Conditioning {
     /// # Errors
     /// When the model's vocabulary lacks a token, or the GPU fails.
     pub fn encode(sd: &StableDiffusion, prompts: &[&Parsed], clip_skip: usize) -> Result<Self> {
+        for prompt in prompts {
+            if prompt.windows.len() > MOST_WINDOWS {
+                let sentence = format!(
+                    "a prompt takes {} windows of 75 tokens; at most {MOST_WINDOWS} fit into memory: shorten it",
+                    prompt.windows.len()
+                );
+                return Err(Error::new(Code::BadOption, sentence));
+            }
+        }
         let mut windows: Vec<&Window> = prompts.iter().flat_map(|prompt| &prompt.windows).collect();
         let empty = empty_window();
         let weighed = windows.iter().any(|window| window.tokens.iter().any(|token| token.weight != 1.0));

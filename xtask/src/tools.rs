@@ -2,13 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 /// A result whose error is a sentence for the terminal.
 pub type Outcome<T = ()> = Result<T, String>;
 
 /// The repository's root.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ lies in the repository")
+    // `cargo run` tells where the package lies now; when two checkouts share a target folder, the built-in path is the other's.
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&package).parent().expect("xtask/ lies in the repository").to_path_buf()
+    });
+    &ROOT
 }
 
 /// `program` with `arguments`, to be run in the repository's root.

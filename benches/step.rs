@@ -1,0 +1,99 @@
+//! What a denoising step and a decoding cost: counts, and how fast this adapter does them.
+//!
+//! `cargo xtask bench -- --model FILE [--size 512] [--steps 2] [--dtype f16] [--kernels gpu|software]`
+//! prints a line of JSON; `benches/RESULTS.md` keeps them. `benches/full_size.py` writes a model to measure with.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use clap::Parser;
+use wordbrush::files::Source;
+use wordbrush::files::source::DiskSource;
+use wordbrush::gpu::{Options, Storage};
+use wordbrush::pipeline::{Params, StableDiffusion};
+
+#[derive(Parser)]
+struct Args {
+    /// A single-file checkpoint.
+    #[arg(long, default_value = "/work/full/sd15-random.safetensors")]
+    model: String,
+    /// Side of the picture in pixels.
+    #[arg(long, default_value_t = 64)]
+    size: usize,
+    /// Steps to measure, after one that is not.
+    #[arg(long, default_value_t = 2)]
+    steps: usize,
+    /// f32, f16 or packed.
+    #[arg(long)]
+    dtype: Option<String>,
+    /// gpu or software: which kernels, whatever the adapter is.
+    #[arg(long)]
+    kernels: Option<String>,
+    /// Leave the decoder out.
+    #[arg(long)]
+    no_decode: bool,
+    /// Cargo passes this to every bench.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let args = Args::parse();
+    if !Path::new(&args.model).exists() {
+        println!("{} does not exist: name a checkpoint with --model (benches/full_size.py writes one)", args.model);
+        return;
+    }
+    pollster::block_on(measure(&args)).unwrap_or_else(|e| panic!("{e}"));
+}
+
+async fn measure(args: &Args) -> wordbrush::Result<()> {
+    let storage = [Storage::F32, Storage::F16, Storage::Packed].into_iter();
+    let options = Options {
+        storage: args.dtype.as_ref().and_then(|name| storage.clone().find(|storage| storage.name() == name)),
+        software: args.kernels.as_ref().map(|kernels| kernels == "software"),
+        ..Options::default()
+    };
+    let source: Rc<dyn Source> = Rc::new(DiskSource::open(Path::new(&args.model), "model.safetensors")?);
+    let begun = Instant::now();
+    let mut sd = StableDiffusion::open(vec![source], options).await?;
+    while sd.load().await? {}
+    let load = begun.elapsed().as_secs_f64();
+    let loaded = sd.gpu().peak();
+
+    let params = Params {
+        prompt: "a photo of a cat".to_string(),
+        steps: args.steps + 1,
+        width: args.size,
+        height: args.size,
+        ..Params::default()
+    };
+    let mut generation = sd.start(&params).await?;
+    let stats = generation.step_stats().expect("a plan");
+    generation.step().await?;
+    let begun = Instant::now();
+    while generation.step().await? {}
+    let step = begun.elapsed().as_secs_f64() / args.steps as f64;
+    let sampled = sd.gpu().peak();
+    let begun = Instant::now();
+    let decode = if args.no_decode {
+        None
+    } else {
+        generation.image(&sd).await?;
+        Some(begun.elapsed().as_secs_f64())
+    };
+    let adapter = sd.gpu().adapter();
+    let line = serde_json::json!({
+        "adapter": adapter.name,
+        "storage": sd.gpu().storage().name(),
+        "kernels": if adapter.software { "software" } else { "gpu" },
+        "pixels": args.size,
+        "load_s": load,
+        "step": { "dispatches": stats.dispatches, "submits": stats.submits, "gflop": stats.flops as f64 / 1e9,
+                  "arena_mib": stats.arena as f64 / 1048576.0, "s": step, "gflop_per_s": stats.flops as f64 / 1e9 / step },
+        "decode_s": decode,
+        "gpu_bytes": { "loaded": loaded, "sampling": sampled, "peak": sd.gpu().peak() },
+    });
+    println!("{line}");
+    Ok(())
+}
