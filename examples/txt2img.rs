@@ -56,6 +56,9 @@ struct Args {
     /// Grammar of the prompts: comfy or a1111.
     #[arg(long, default_value = "comfy")]
     syntax: String,
+    /// Never cut an embedding where a window of 75 tokens ends.
+    #[arg(long)]
+    keep_embeddings_whole: bool,
     /// Storage of weights and activations: f32, f16 or packed; f16 where the adapter has it by default.
     #[arg(long)]
     dtype: Option<String>,
@@ -124,6 +127,7 @@ fn params(args: &Args) -> Result<Params> {
         prompt: args.prompt.clone(),
         negative_prompt: args.negative.clone(),
         syntax,
+        keep_embeddings_whole: args.keep_embeddings_whole,
         steps: args.steps,
         cfg: args.cfg,
         width: args.width,
@@ -199,7 +203,7 @@ async fn write_latents(path: &Path, sd: &StableDiffusion, params: &Params, gener
     let &[_, tokens, width] = conditioning.context.shape() else { return Ok(()) };
     let context = conditioning.context.read().await?;
     let prompt = |item: usize| {
-        let used = conditioning.tokens[item];
+        let used = conditioning.tokens()[item];
         (vec![1, used, width], context[item * tokens * width..][..used * width].to_vec())
     };
     let mut arrays: BTreeMap<&str, (Vec<usize>, Vec<f32>)> = BTreeMap::new();

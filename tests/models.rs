@@ -79,7 +79,8 @@ fn eps(
     let width = context.0.len() / batch / tokens;
     let rows = tensor(gpu, &[batch, tokens, width], storage, context.0);
     // The wanted timestep is the second of three: the row of another must not be taken.
-    let prepared = networks.unet.prepare(&[777.0, timestep, 3.0], &rows, context.1);
+    let lengths = tensor(gpu, &[4], Storage::F32, &[context.1[0] as f32, context.1[1] as f32, 0.0, 0.0]);
+    let prepared = networks.unet.prepare(&[777.0, timestep, 3.0], &rows, &lengths);
     let step = tensor(gpu, &[4], Storage::F32, &[1.0, 0.0, 0.0, 0.0]);
     run(gpu, || networks.unet.forward(&x, &step, &prepared))
 }

@@ -22,10 +22,8 @@ fn kernels() -> Vec<Kernel> {
     let gemm =
         &["rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad"];
     let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"];
-    let attention = &[
-        "queries", "key_rows", "keys0", "keys1", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
-        "v_offset",
-    ];
+    let attention =
+        &["queries", "key_rows", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride", "v_offset"];
     let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "groups", "groups_x"];
     let mut kernels = Vec::new();
     for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
@@ -45,7 +43,13 @@ fn kernels() -> Vec<Kernel> {
     ] {
         for d4 in [1, 10, 40] {
             let constants = vec![("D4", Value::U32(d4)), ("KEYS", Value::U32(12))];
-            kernels.push(Kernel { name: files[1], files, constants, switches: &["CAUSAL"], params: attention });
+            kernels.push(Kernel {
+                name: files[1],
+                files,
+                constants,
+                switches: &["CAUSAL", "LENGTHS"],
+                params: attention,
+            });
         }
     }
     let mut plain = |name: &'static str, files, switches, params| {
@@ -56,7 +60,8 @@ fn kernels() -> Vec<Kernel> {
     plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
     plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
-    plain("sampler_step", &["sampler_step.wgsl"], &["GUIDED"], &["pixels"]);
+    plain("sampler_step", &["sampler_step.wgsl"], &[], &["pixels", "batch"]);
+    plain("weigh_windows", &["weigh_windows.wgsl"], &[], &["c"]);
     plain("image", &["image.wgsl"], &[], &["pixels", "groups_x"]);
     let pack = &["rows", "first", "channels", "padded_channels", "taps", "n4", "column", "half_columns", "groups_x"];
     for dtype in 0..3 {

@@ -23,8 +23,8 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Numbers per head and row.
     pub head_dim: usize,
-    /// Valid keys of the first batch item and of the others; all if `None`.
-    pub keys: Option<[usize; 2]>,
+    /// (B, padded to a multiple of four), f32: how many keys each batch item sees; all if `None`.
+    pub lengths: Option<&'a Tensor>,
     /// Row i sees only keys 0..=i.
     pub causal: bool,
 }
@@ -67,8 +67,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let &[_, key_rows, k_stride] = k.tensor.shape() else { panic!("attention: k is {:?}", k.tensor.shape()) };
     let &[_, v_rows, v_stride] = v.tensor.shape() else { panic!("attention: v is {:?}", v.tensor.shape()) };
     assert_eq!(key_rows, v_rows, "attention: {key_rows} keys, {v_rows} values");
-    let keys = args.keys.unwrap_or([key_rows; 2]);
-    assert!(keys.iter().all(|&keys| (1..=key_rows).contains(&keys)), "attention: {keys:?} of {key_rows} keys");
+    assert!(args.lengths.is_none_or(|lengths| lengths.len() >= batch), "attention: lengths of {batch} items");
 
     let gpu = q.tensor.gpu();
     let out = gpu.result(&[batch, queries, heads * head_dim], q.tensor.storage());
@@ -83,12 +82,15 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     gpu.run(Kernel {
         name: "attention",
         wgsl: &[SHARED, wgsl],
-        constants: &[("D4", d4.into()), ("CAUSAL", causal.into()), ("KEYS", tile.into())],
+        constants: &[
+            ("D4", d4.into()),
+            ("CAUSAL", causal.into()),
+            ("LENGTHS", args.lengths.is_some().into()),
+            ("KEYS", tile.into()),
+        ],
         params: &[
             ("queries", queries.into()),
             ("key_rows", key_rows.into()),
-            ("keys0", keys[0].into()),
-            ("keys1", keys[1].into()),
             ("heads", heads.into()),
             ("q_stride", (q_stride / 4).into()),
             ("q_offset", (q.offset / 4).into()),
@@ -99,7 +101,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
             ("scale", (1.0 / (head_dim as f32).sqrt()).into()),
         ],
         uniform: false,
-        read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor)],
+        read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor), args.lengths],
         write: &[&out],
         workgroups: [queries.div_ceil(rows_per_group), heads, batch],
         flops: 4 * (batch * queries * key_rows * heads * head_dim) as u64,

@@ -5,11 +5,15 @@
 @group(0) @binding(0) var<storage, read> q: array<elem4>;         // (B, queries, q_stride)
 @group(0) @binding(1) var<storage, read> k: array<elem4>;         // (B, key_rows, k_stride)
 @group(0) @binding(2) var<storage, read> v: array<elem4>;         // (B, key_rows, v_stride)
-@group(0) @binding(3) var<storage, read_write> out: array<out4>;  // (B, queries, heads · 4·D4)
+@group(0) @binding(3) var<storage, read> lengths: array<vec4<f32>>;  // (B): keys that each batch item sees
+@group(0) @binding(4) var<storage, read_write> out: array<out4>;  // (B, queries, heads · 4·D4)
 
-// Keys that query row `row` of batch item `b` may see. Prompts of the two batch items may differ in length.
+// Keys that query row `row` of batch item `b` may see. The prompts of the batch items may differ in length.
 fn visible(b: u32, row: u32) -> u32 {
-  let keys = select(p.keys1, p.keys0, b == 0u);
+  var keys = p.key_rows;
+  if (LENGTHS) {
+    keys = u32(lengths[b / 4u][b % 4u]);
+  }
   if (CAUSAL) {
     return min(keys, row + 1u);
   }

@@ -7,6 +7,7 @@
 //! | [`group_norm`](group_norm()) | group normalisation, SiLU | ResnetBlocks, transformers, outputs |
 //! | [`layer_norm`](layer_norm()) | layer normalisation | CLIP, transformer blocks |
 //! | [`weigh_tokens`](weigh_tokens()) | `empty + w·(x − empty)` | conditioning |
+//! | [`weigh_windows`](weigh_windows()) | `x·m`, mean restored | conditioning in A1111's dialect |
 //! | [`scale_latents`](scale_latents()) | `x · scale` | inputs of UNet and VAE |
 //! | [`sampler_step`](sampler_step()) | guidance and the sampler's update | the denoising loop |
 //! | [`image`](image()) | −1…1 to RGBA bytes | the last step |
@@ -21,6 +22,7 @@ mod pack_weights;
 mod sampler_step;
 mod scale_latents;
 mod weigh_tokens;
+mod weigh_windows;
 
 pub use attention::{Attention, Rows, Split, attention, attention_on};
 pub use gemm::{Activation, Gemm, Geometry, RowBias, Tile, gemm, gemm_on};
@@ -31,3 +33,4 @@ pub use pack_weights::{PackWeights, pack_weights};
 pub use sampler_step::sampler_step;
 pub use scale_latents::scale_latents;
 pub use weigh_tokens::weigh_tokens;
+pub use weigh_windows::weigh_windows;

@@ -2,17 +2,19 @@
 
 use crate::gpu::{Kernel, Tensor};
 
-/// Updates `latents` (1, h, w, 4) from the predicted noise `eps` (1 or 2, h, w, 4); all f32. `step` is (8): index,
-/// input scale, σ, cfg, then the sampler's `keep` and `toward`.
+/// Updates `latents` (1, h, w, 4) from the predicted noise `eps` (B, h, w, 4); all f32. `step` is (8 + B, padded to a
+/// multiple of four): index, input scale, σ, nothing, the sampler's `keep` and `toward`, twice nothing, then the weight
+/// of each batch item against the first.
 pub fn sampler_step(eps: &Tensor, step: &Tensor, latents: &Tensor) {
     let &[_, h, w, _] = latents.shape() else { panic!("sampler_step: {:?}", latents.shape()) };
-    let guided = eps.shape()[0] == 2;
-    assert_eq!(eps.len(), latents.len() * eps.shape()[0], "sampler_step: {:?}", eps.shape());
+    let batch = eps.shape()[0];
+    assert_eq!(eps.len(), latents.len() * batch, "sampler_step: {:?}", eps.shape());
+    assert!(step.len() >= 8 + batch, "sampler_step: {batch} items, step {:?}", step.shape());
     latents.gpu().run(Kernel {
         name: "sampler_step",
         wgsl: &[include_str!("sampler_step.wgsl")],
-        constants: &[("GUIDED", guided.into())],
-        params: &[("pixels", (h * w).into())],
+        constants: &[],
+        params: &[("pixels", (h * w).into()), ("batch", batch.into())],
         uniform: false,
         read: &[Some(eps), Some(step)],
         write: &[latents],

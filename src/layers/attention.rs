@@ -63,7 +63,7 @@ impl SelfAttention {
             v: part(2),
             heads: self.heads,
             head_dim: channels / self.heads,
-            keys: None,
+            lengths: None,
             causal: self.causal,
         });
         gemm(&Gemm { residual: Some(residual), ..self.to_out.product(&h) })
@@ -99,9 +99,9 @@ impl CrossAttention {
         self.to_kv.forward(context)
     }
 
-    /// `residual` + attention of `x` (B, T, C) to the prompt's keys and values, of which the first batch item sees
-    /// `keys[0]` and the second `keys[1]`.
-    pub fn forward(&self, x: &Tensor, kv: &Tensor, keys: [usize; 2], residual: &Tensor) -> Tensor {
+    /// `residual` + attention of `x` (B, T, C) to the prompt's keys and values, of which each batch item sees as many
+    /// as `lengths` (B) says.
+    pub fn forward(&self, x: &Tensor, kv: &Tensor, lengths: &Tensor, residual: &Tensor) -> Tensor {
         let q = self.to_q.forward(x); // (B, T, C)
         let channels = self.to_out.width();
         let h = attention(&Attention {
@@ -110,7 +110,7 @@ impl CrossAttention {
             v: Rows { tensor: kv, offset: channels },
             heads: self.heads,
             head_dim: channels / self.heads,
-            keys: Some(keys),
+            lengths: Some(lengths),
             causal: false,
         });
         gemm(&Gemm { residual: Some(residual), ..self.to_out.product(&h) })

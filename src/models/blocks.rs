@@ -85,9 +85,9 @@ impl BasicTransformerBlock {
     }
 
     /// (B, T, C) → (B, T, C).
-    fn forward(&self, x: &Tensor, kv: &Tensor, keys: [usize; 2]) -> Tensor {
+    fn forward(&self, x: &Tensor, kv: &Tensor, lengths: &Tensor) -> Tensor {
         let x = self.attn1.forward(&self.norm1.forward(x), x);
-        let x = self.attn2.forward(&self.norm2.forward(&x), kv, keys, &x);
+        let x = self.attn2.forward(&self.norm2.forward(&x), kv, lengths, &x);
         self.ff.forward(&self.norm3.forward(&x), &x)
     }
 }
@@ -131,13 +131,13 @@ impl Transformer2d {
     }
 
     /// (B, H, W, C) → (B, H, W, C).
-    pub fn forward(&self, x: &Tensor, kv: &[Tensor], keys: [usize; 2]) -> Tensor {
+    pub fn forward(&self, x: &Tensor, kv: &[Tensor], lengths: &Tensor) -> Tensor {
         let &[batch, height, width, _] = x.shape() else { panic!("transformer: {:?}", x.shape()) };
         let h = self.proj_in.forward(&self.norm.forward(x));
         let inner = self.proj_in.channels();
         let mut h = h.reshape(&[batch, height * width, inner]); // (B, T, C)
         for (block, kv) in self.transformer_blocks.iter().zip(kv) {
-            h = block.forward(&h, kv, keys);
+            h = block.forward(&h, kv, lengths);
         }
         let h = h.reshape(&[batch, height, width, inner]);
         gemm(&Gemm { residual: Some(x), ..self.proj_out.product(&h) })

@@ -1,7 +1,7 @@
 //! The denoising UNet (Ronneberger et al. 2015; Rombach et al. 2022; diffusers' `UNet2DConditionModel`).
 
 use crate::error::{Code, Error, Result};
-use crate::gpu::{Gpu, Storage, Tensor};
+use crate::gpu::{Gpu, Plan, Storage, Tensor};
 use crate::kernels::{Activation, Gemm, RowBias, gemm};
 use crate::layers::{Conv2d, GroupNorm, Linear};
 use crate::weights::Weights;
@@ -50,8 +50,17 @@ pub struct Prepared {
     time: Vec<Tensor>,
     /// Per transformer, in the order of `forward`, and per block in it: (B, S, 2C).
     context: Vec<Vec<Tensor>>,
-    /// Tokens that the first batch item and the second see.
-    tokens: [usize; 2],
+    /// (B): tokens that each batch item sees.
+    lengths: Tensor,
+    /// Computes `context` again.
+    prompt: Plan,
+}
+
+impl Prepared {
+    /// To be called when the numbers of the prompt changed where they lie.
+    pub fn prompt_changed(&self) {
+        self.prompt.run();
+    }
 }
 
 /// What all blocks need to know while they are loaded.
@@ -104,29 +113,33 @@ impl Unet {
         })
     }
 
-    /// Computes once what all steps share. `context` is (B, S, width), of which the batch items see `tokens`.
-    pub fn prepare(&self, timesteps: &[f32], context: &Tensor, tokens: [usize; 2]) -> Prepared {
+    /// Computes once what all steps share. `context` is (B, S, width), of which each batch item sees as many rows as
+    /// `lengths` (B) says.
+    pub fn prepare(&self, timesteps: &[f32], context: &Tensor, lengths: &Tensor) -> Prepared {
         assert_eq!(context.shape()[2], self.context_width, "unet: context {:?}", context.shape());
         let gpu = context.gpu();
         let sinusoids = sinusoids(gpu, timesteps, self.time_width); // (1, steps, time_width)
-        let (plan, prepared) = gpu.record("unet prepare", || {
+        let (plan, time) = gpu.record("unet time", || {
             let [linear_1, linear_2] = &self.time_embedding;
             let h = gemm(&Gemm { activation: Activation::Silu, ..linear_1.product(&sinusoids) });
             // Every block applies SiLU to the time embedding first: done once, here.
             let temb = gemm(&Gemm { activation: Activation::Silu, ..linear_2.product(&h) });
-            let time = self.resnets().filter_map(|resnet| resnet.time_rows(&temb)).map(|rows| rows.keep()).collect();
-            let keys_and_values =
-                |transformer: &Transformer2d| transformer.keys_and_values(context).iter().map(Tensor::keep).collect();
-            Prepared { time, context: self.transformers().map(keys_and_values).collect(), tokens }
+            self.resnets().filter_map(|resnet| resnet.time_rows(&temb)).map(|rows| rows.keep()).collect()
         });
         plan.run();
-        prepared
+        let (prompt, context) = gpu.record("unet prompt", || {
+            let keys_and_values =
+                |transformer: &Transformer2d| transformer.keys_and_values(context).iter().map(Tensor::keep).collect();
+            self.transformers().map(keys_and_values).collect()
+        });
+        prompt.run();
+        Prepared { time, context, lengths: lengths.clone(), prompt }
     }
 
     /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings.
     pub fn forward(&self, x: &Tensor, step: &Tensor, prepared: &Prepared) -> Tensor {
         let mut state =
-            State { time: prepared.time.iter(), context: prepared.context.iter(), step, tokens: prepared.tokens };
+            State { time: prepared.time.iter(), context: prepared.context.iter(), step, lengths: &prepared.lengths };
         // 1. in
         let mut h = self.conv_in.forward(x);
         let mut skips = vec![h.clone()];
@@ -167,7 +180,7 @@ struct State<'a> {
     time: std::slice::Iter<'a, Tensor>,
     context: std::slice::Iter<'a, Vec<Tensor>>,
     step: &'a Tensor,
-    tokens: [usize; 2],
+    lengths: &'a Tensor,
 }
 
 impl State<'_> {
@@ -178,7 +191,7 @@ impl State<'_> {
 
     fn transformer(&mut self, block: &Transformer2d, x: &Tensor) -> Tensor {
         let kv = self.context.next().expect("a prepared prompt for every transformer");
-        block.forward(x, kv, self.tokens)
+        block.forward(x, kv, self.lengths)
     }
 }
 

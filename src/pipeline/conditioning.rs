@@ -1,10 +1,15 @@
-//! From two read prompts to what the UNet sees of them.
+//! From prompts that were read to what the UNet sees of them at each step.
+//!
+//! Everything the prompts say over all steps is encoded once, into a bank of rows on the GPU. Where a prompt changes from
+//! one step to the next (A1111's schedules and alternations), rows are picked from the bank anew.
+
+use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
-use crate::gpu::{Storage, Tensor};
-use crate::kernels::weigh_tokens;
+use crate::gpu::{Gpu, Plan, Storage, Tensor};
+use crate::kernels::{weigh_tokens, weigh_windows};
 use crate::models::Clip;
-use crate::prompt::{BOS, EOS, Parsed, Piece, Token, WINDOW, Window};
+use crate::prompt::{BOS, EOS, Parsed, Piece, Scenario, Syntax, Token, WINDOW, Window};
 
 use super::StableDiffusion;
 
@@ -13,49 +18,123 @@ const MOST_WINDOWS: usize = 256;
 
 /// The encoded prompts.
 pub struct Conditioning {
-    /// (B, S, C): the negative prompt first, then the prompt; or the prompt alone where there is no guidance. The
-    /// shorter one is followed by rows that nothing looks at.
+    /// (B, S, C): the negative prompt first if there is guidance, then the parts of the prompt. Shorter ones are
+    /// followed by rows that nothing looks at.
     pub context: Tensor,
-    /// Tokens of each batch item; both the same for one.
-    pub tokens: [usize; 2],
+    /// (B, padded to a multiple of four), f32: how many rows of `context` each batch item sees.
+    pub lengths: Tensor,
+    /// Guidance weight of each batch item against the first.
+    pub weights: Vec<f32>,
+    scenarios: Vec<Scenario>,
+    bank: Bank,
+    /// What stands in `context` now, per batch item.
+    current: Vec<Rc<Parsed>>,
+    table: Tensor, // (B · S, 4): rows of the bank
+    gather: Plan,
+}
+
+/// Every prompt of every step, encoded and weighed.
+struct Bank {
+    prompts: Vec<Rc<Parsed>>,
+    rows: Tensor, // (windows, 77, C)
 }
 
 impl Conditioning {
-    /// Encodes `prompts` (one, or the negative and the positive) in one batch.
+    /// Encodes `scenarios`: the prompt alone, or the negative prompt and the prompt.
     ///
     /// # Errors
-    /// When the model's vocabulary lacks a token, or the GPU fails.
-    pub fn encode(sd: &StableDiffusion, prompts: &[&Parsed], clip_skip: usize) -> Result<Self> {
-        for prompt in prompts {
-            if prompt.windows.len() > MOST_WINDOWS {
-                let sentence = format!(
-                    "a prompt takes {} windows of 75 tokens; at most {MOST_WINDOWS} fit into memory: shorten it",
-                    prompt.windows.len()
-                );
-                return Err(Error::new(Code::BadOption, sentence));
+    /// When a prompt is too long, or the model's vocabulary lacks a token.
+    pub fn encode(sd: &StableDiffusion, scenarios: Vec<Scenario>, syntax: Syntax, clip_skip: usize) -> Result<Self> {
+        let bank = Bank::encode(sd, &scenarios, syntax, clip_skip)?;
+        let weights: Vec<f32> =
+            scenarios.iter().flat_map(|scenario| scenario.at(1).map(|(weight, _)| weight)).collect();
+        let longest = bank.prompts.iter().map(|prompt| prompt.windows.len() * WINDOW).max().unwrap_or(WINDOW);
+        let (gpu, batch) = (&sd.gpu, weights.len());
+        let context = gpu.empty("context", &[batch, longest, sd.clip.width()], gpu.storage());
+        let lengths = gpu.empty("lengths", &[batch.next_multiple_of(4)], Storage::F32);
+        let table = gpu.empty("table", &[batch * longest, 4], Storage::F32);
+        let (gather, ()) = gpu.record("context", || weigh_tokens(&bank.rows, &table, &context));
+        let mut conditioning = Self { context, lengths, weights, scenarios, bank, current: Vec::new(), table, gather };
+        conditioning.turn_to(1);
+        Ok(conditioning)
+    }
+
+    /// Brings what the prompts say at a step, counted from 1, into `context`; false if it stands there already.
+    pub fn turn_to(&mut self, step: usize) -> bool {
+        let prompts: Vec<Rc<Parsed>> =
+            self.scenarios.iter().flat_map(|scenario| scenario.at(step).map(|(_, prompt)| prompt.clone())).collect();
+        let same = prompts.len() == self.current.len()
+            && prompts.iter().zip(&self.current).all(|(prompt, current)| Rc::ptr_eq(prompt, current));
+        if same {
+            return false;
+        }
+        let longest = self.context.shape()[1];
+        let mut table = Vec::with_capacity(self.table.len());
+        let mut lengths = vec![0.0; self.lengths.len()];
+        for (item, prompt) in prompts.iter().enumerate() {
+            let (first, rows) = (self.bank.first_row(prompt), prompt.windows.len() * WINDOW);
+            lengths[item] = rows as f32;
+            table.extend((0..rows).flat_map(|row| [(first + row) as f32, 0.0, 1.0, 0.0]));
+            table.extend((rows..longest).flat_map(|_| [-1.0, 0.0, 1.0, 0.0]));
+        }
+        self.table.write(&table);
+        self.lengths.write(&lengths);
+        self.gather.run();
+        self.current = prompts;
+        true
+    }
+
+    /// How many rows of `context` each batch item sees now.
+    pub fn tokens(&self) -> Vec<usize> {
+        self.current.iter().map(|prompt| prompt.windows.len() * WINDOW).collect()
+    }
+}
+
+impl Bank {
+    fn encode(sd: &StableDiffusion, scenarios: &[Scenario], syntax: Syntax, clip_skip: usize) -> Result<Self> {
+        let mut prompts: Vec<Rc<Parsed>> = Vec::new();
+        for span in scenarios.iter().flat_map(|scenario| &scenario.parts).flat_map(|part| &part.spans) {
+            if !prompts.iter().any(|prompt| Rc::ptr_eq(prompt, &span.parsed)) {
+                prompts.push(span.parsed.clone());
             }
         }
-        let mut windows: Vec<&Window> = prompts.iter().flat_map(|prompt| &prompt.windows).collect();
+        let count: usize = prompts.iter().map(|prompt| prompt.windows.len()).sum();
+        if count > MOST_WINDOWS {
+            let sentence = format!(
+                "the prompts take {count} windows of 75 tokens over all steps; at most {MOST_WINDOWS} fit into memory: shorten them"
+            );
+            return Err(Error::new(Code::BadOption, sentence));
+        }
         let empty = empty_window();
+        let mut windows: Vec<&Window> = prompts.iter().flat_map(|prompt| &prompt.windows).collect();
         let weighed = windows.iter().any(|window| window.tokens.iter().any(|token| token.weight != 1.0));
-        if weighed {
+        if weighed && syntax == Syntax::Comfy {
             windows.push(&empty);
         }
-        let rows = rows(&sd.clip, &windows)?;
-        let width = sd.clip.width();
-        let tokens: Vec<usize> = prompts.iter().map(|prompt| prompt.windows.len() * WINDOW).collect();
-        let longest = tokens.iter().copied().max().unwrap_or(WINDOW);
-        let table = table(prompts, longest, windows.len() - 1);
-
-        let gpu = &sd.gpu;
-        let rows = gpu.upload("rows", &[windows.len(), WINDOW, width], gpu.storage(), &rows);
-        let table = gpu.upload("table", &[table.len() / 4, 4], Storage::F32, &table);
-        let (plan, context) = gpu.record("clip", || {
+        let (gpu, shape) = (&sd.gpu, [windows.len(), WINDOW, sd.clip.width()]);
+        let rows = gpu.upload("rows", &shape, gpu.storage(), &rows(&sd.clip, &windows)?);
+        let weights = weights(gpu, &windows, syntax);
+        let (plan, rows) = gpu.record("clip", || {
             let hidden = sd.clip.forward(&rows, clip_skip);
-            weigh_tokens(&hidden, &table, &[prompts.len(), longest, width]).keep()
+            let rows = match (weighed, syntax) {
+                (false, _) => hidden,
+                (true, Syntax::A1111) => weigh_windows(&hidden, &weights),
+                (true, Syntax::Comfy) => {
+                    let rows = gpu.result(&shape, gpu.storage());
+                    weigh_tokens(&hidden, &weights, &rows);
+                    rows
+                }
+            };
+            rows.keep()
         });
         plan.run();
-        Ok(Self { context, tokens: [tokens[0], tokens[tokens.len() - 1]] })
+        Ok(Self { prompts, rows })
+    }
+
+    /// Where a prompt's rows begin.
+    fn first_row(&self, prompt: &Rc<Parsed>) -> usize {
+        let before = self.prompts.iter().take_while(|known| !Rc::ptr_eq(known, prompt));
+        before.map(|known| known.windows.len() * WINDOW).sum()
     }
 }
 
@@ -89,20 +168,17 @@ fn outside(what: &str, number: usize) -> Error {
     Error::new(Code::WrongShape, sentence)
 }
 
-/// For each row of the context: its row among the encoded windows, the same position of the empty window, its weight.
-fn table(prompts: &[&Parsed], longest: usize, empty: usize) -> Vec<f32> {
-    let mut table = Vec::new();
-    let mut source = 0;
-    for prompt in prompts {
-        let tokens = prompt.windows.iter().flat_map(|window| &window.tokens);
-        let before = table.len();
-        for (i, token) in tokens.enumerate() {
-            table.extend([source as f32, (empty * WINDOW + i % WINDOW) as f32, token.weight, 0.0]);
-            source += 1;
-        }
-        while table.len() < before + longest * 4 {
-            table.extend([-1.0, 0.0, 1.0, 0.0]);
-        }
-    }
-    table
+/// The weights of all rows, as the kernel of the dialect wants them: (windows · 77, 4).
+///
+/// ComfyUI weighs each row against the same position of the encoded empty prompt, which is the last window.
+fn weights(gpu: &Gpu, windows: &[&Window], syntax: Syntax) -> Tensor {
+    let empty = (windows.len() - 1) * WINDOW;
+    let tokens = windows.iter().flat_map(|window| &window.tokens).enumerate();
+    let table: Vec<f32> = tokens
+        .flat_map(|(row, token)| match syntax {
+            Syntax::Comfy => [row as f32, (empty + row % WINDOW) as f32, token.weight, 0.0],
+            Syntax::A1111 => [token.weight, 0.0, 0.0, 0.0],
+        })
+        .collect();
+    gpu.upload("weights", &[windows.len() * WINDOW, 4], Storage::F32, &table)
 }

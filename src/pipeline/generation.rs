@@ -3,7 +3,8 @@
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Plan, Stats, Storage, Tensor};
 use crate::kernels::{image, sampler_step, scale_latents};
-use crate::prompt::Warning;
+use crate::models::unet::Prepared;
+use crate::prompt::{Scenario, Warning};
 use crate::samplers::{Sigmas, torch_randn};
 
 use super::{Conditioning, Image, Params, StableDiffusion};
@@ -17,9 +18,10 @@ pub struct Generation {
     params: Params,
     sigmas: Vec<f32>,
     latents: Tensor, // (1, h, w, 4), f32
-    step: Tensor,    // (8), f32: what changes from step to step
+    step: Tensor,    // (8 + B), f32: what changes from step to step
     plan: Option<Plan>,
     conditioning: Conditioning,
+    prepared: Prepared,
     done: usize,
     warnings: Vec<Warning>,
 }
@@ -40,33 +42,28 @@ impl Generation {
         params.check()?;
         let trained = Sigmas::sd15();
         let sigmas = params.schedule.sigmas(&trained, params.steps)?;
+        let [negative, prompt] = sd.read_prompts(params);
+        let warnings = joint_warnings(&prompt, &negative);
         // As ComfyUI, guidance of strength 1 leaves the negative prompt out altogether.
-        let guided = params.cfg != 1.0;
-        let prompt = sd.parse(&params.prompt, params.syntax);
-        let negative = sd.parse(&params.negative_prompt, params.syntax);
-        let prompts = if guided { vec![&negative, &prompt] } else { vec![&prompt] };
-        let conditioning = Conditioning::encode(sd, &prompts, params.clip_skip)?;
+        let guided = params.cfg != 1.0 || prompt.parts.len() > 1;
+        let scenarios = if guided { vec![negative, prompt] } else { vec![prompt] };
+        let conditioning = Conditioning::encode(sd, scenarios, params.syntax, params.clip_skip)?;
         let timesteps: Vec<f32> = sigmas[..params.steps].iter().map(|&sigma| trained.timestep(sigma) as f32).collect();
-        let prepared = sd.unet.prepare(&timesteps, &conditioning.context, conditioning.tokens);
+        let prepared = sd.unet.prepare(&timesteps, &conditioning.context, &conditioning.lengths);
 
         let (h, w) = (params.height / FACTOR, params.width / FACTOR);
         let scale = trained.initial_scale(sigmas[0]);
         let noise: Vec<f32> = to_nhwc(&torch_randn(params.seed, 4 * h * w), h * w).iter().map(|x| x * scale).collect();
         let gpu = &sd.gpu;
         let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &noise);
-        let step = gpu.empty("step", &[8], Storage::F32);
+        let batch = conditioning.weights.len();
+        let step = gpu.empty("step", &[8 + batch.next_multiple_of(4)], Storage::F32);
         let (plan, ()) = gpu.record("unet step", || {
-            let x = scale_latents(&latents, &step, prompts.len(), gpu.storage());
+            let x = scale_latents(&latents, &step, batch, gpu.storage());
             let eps = sd.unet.forward(&x, &step, &prepared);
             sampler_step(&eps, &step, &latents);
         });
         gpu.finish().await?;
-        let mut warnings = prompt.warnings;
-        for warning in negative.warnings {
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        }
         Ok(Self {
             gpu: gpu.clone(),
             params: params.clone(),
@@ -75,6 +72,7 @@ impl Generation {
             step,
             plan: Some(plan),
             conditioning,
+            prepared,
             done: 0,
             warnings,
         })
@@ -111,10 +109,16 @@ impl Generation {
     /// Whatever the GPU reports.
     pub async fn step(&mut self) -> Result<bool> {
         let Some(plan) = &self.plan else { return Ok(false) };
+        if self.conditioning.turn_to(self.done + 1) {
+            self.prepared.prompt_changed();
+        }
         let sigma = self.sigmas[self.done];
         let update = self.params.sampler.update(&self.sigmas, self.done);
         let input_scale = 1.0 / (sigma * sigma + 1.0).sqrt();
-        self.step.write(&[self.done as f32, input_scale, sigma, self.params.cfg, update.keep, update.toward, 0.0, 0.0]);
+        let mut step = vec![self.done as f32, input_scale, sigma, 0.0, update.keep, update.toward, 0.0, 0.0];
+        step.extend(self.conditioning.weights.iter().map(|weight| weight * self.params.cfg));
+        step.resize(self.step.len(), 0.0);
+        self.step.write(&step);
         plan.run();
         self.gpu.finish().await?;
         self.done += 1;
@@ -158,4 +162,15 @@ impl Generation {
 /// (4, pixels) → (pixels, 4).
 fn to_nhwc(values: &[f32], pixels: usize) -> Vec<f32> {
     (0..pixels).flat_map(|i| (0..4).map(move |c| values[c * pixels + i])).collect()
+}
+
+/// The warnings of both prompts, none twice.
+fn joint_warnings(prompt: &Scenario, negative: &Scenario) -> Vec<Warning> {
+    let mut warnings = prompt.warnings.clone();
+    for warning in &negative.warnings {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
 }

@@ -13,7 +13,7 @@ use crate::files::checkpoint::Checkpoint;
 use crate::files::textual_inversion::{Embedding, read_embeddings};
 use crate::gpu::{Gpu, Options};
 use crate::models::{Clip, Unet, Vae};
-use crate::prompt::{Library, Parsed, Syntax, Tokenizer, parse};
+use crate::prompt::{self, Library, Parsed, Scenario, Syntax, Tokenizer, expand, parse, scenario};
 use crate::weights::{Filling, Weights};
 
 pub use conditioning::Conditioning;
@@ -111,6 +111,23 @@ impl StableDiffusion {
     /// Reads a prompt as [`start`](Self::start) would.
     pub fn parse(&self, prompt: &str, syntax: Syntax) -> Parsed {
         parse(prompt, syntax, &self.tokenizer, &self.library)
+    }
+
+    /// Reads the negative prompt and the prompt of a picture for all its steps.
+    fn read_prompts(&self, params: &Params) -> [Scenario; 2] {
+        [(&params.negative_prompt, true), (&params.prompt, false)].map(|(text, negative)| {
+            let options = prompt::Options {
+                syntax: params.syntax,
+                steps: params.steps,
+                keep_whole: params.keep_embeddings_whole,
+                negative,
+            };
+            let text = match params.syntax {
+                Syntax::Comfy => expand(text, params.seed),
+                Syntax::A1111 => text.clone(),
+            };
+            scenario(&text, &options, &self.tokenizer, &self.library)
+        })
     }
 
     /// Begins a picture: encodes the prompts, draws the noise, records the steps.

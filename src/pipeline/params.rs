@@ -14,6 +14,8 @@ pub struct Params {
     pub negative_prompt: String,
     /// The grammar of both prompts.
     pub syntax: Syntax,
+    /// Never cut an embedding where a window of 75 tokens ends; ComfyUI cuts those of eight vectors and more.
+    pub keep_embeddings_whole: bool,
     /// Denoising steps.
     pub steps: usize,
     /// Strength of guidance; 1 means none, and half the work.
@@ -38,6 +40,7 @@ impl Default for Params {
             prompt: String::new(),
             negative_prompt: String::new(),
             syntax: Syntax::Comfy,
+            keep_embeddings_whole: false,
             steps: 20,
             cfg: 8.0,
             width: 512,

@@ -58,6 +58,7 @@ fn check(case: &Case, splits: &[Split]) {
         let expected = reference(case, &q, &kv);
         let q = tensor(&gpu, &[batch, queries, width + 4], storage, &q);
         let kv = tensor(&gpu, &[batch, key_rows, 2 * width], storage, &kv);
+        let lengths = case.keys.map(|[a, b]| tensor(&gpu, &[4], Storage::F32, &[a as f32, b as f32, 0.0, 0.0]));
         for &split in splits {
             let found = run(&gpu, || {
                 attention_on(
@@ -68,7 +69,7 @@ fn check(case: &Case, splits: &[Split]) {
                         v: Rows { tensor: &kv, offset: width },
                         heads,
                         head_dim,
-                        keys: case.keys,
+                        lengths: lengths.as_ref(),
                         causal: case.causal,
                     },
                 )
@@ -115,7 +116,7 @@ fn scores_far_apart_do_not_overflow() {
     for split in ALL {
         let rows = |tensor| Rows { tensor, offset: 0 };
         let args =
-            Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 1, head_dim: 4, keys: None, causal: false };
+            Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 1, head_dim: 4, lengths: None, causal: false };
         assert_eq!(run(&gpu, || attention_on(split, &args)), [2.0, 3.0, 4.0, 5.0]);
     }
 }

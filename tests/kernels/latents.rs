@@ -20,24 +20,26 @@ fn scaled_and_repeated() {
 fn guidance_and_update() {
     let gpu = gpu(Storage::F32);
     let pixels = 7 * 10;
-    for guided in [false, true] {
+    for batch in [1, 2, 6] {
         let mut numbers = Numbers::new(4);
         let x = numbers.take(pixels * 4, Storage::F32);
-        let batch = if guided { 2 } else { 1 };
         let eps = numbers.take(batch * pixels * 4, Storage::F32);
-        let (sigma, cfg, keep, toward) = (2.5f64, 8.0f64, 0.75f64, 0.25f64);
+        let (sigma, keep, toward) = (2.5f64, 0.75f64, 0.25f64);
+        let weights = [99.0f64, 8.0, -1.5, 0.5, 0.0, 2.0]; // the first is never looked at
         let expected: Vec<f32> = (0..pixels * 4)
             .map(|i| {
-                let uncond = f64::from(eps[i]);
-                let e = if guided { uncond + cfg * (f64::from(eps[pixels * 4 + i]) - uncond) } else { uncond };
+                let of = |item: usize| f64::from(eps[item * pixels * 4 + i]);
+                let e = of(0) + (1..batch).map(|item| weights[item] * (of(item) - of(0))).sum::<f64>();
                 let x = f64::from(x[i]);
                 (keep * x + toward * (x - sigma * e)) as f32
             })
             .collect();
         let latents = tensor(&gpu, &[1, 7, 10, 4], Storage::F32, &x);
         let eps = tensor(&gpu, &[batch, 7, 10, 4], Storage::F32, &eps);
-        let step = [0.0, 1.0, sigma as f32, cfg as f32, keep as f32, toward as f32, 0.0, 0.0];
-        let step = tensor(&gpu, &[8], Storage::F32, &step);
+        let mut step = vec![0.0, 1.0, sigma as f32, 0.0, keep as f32, toward as f32, 0.0, 0.0];
+        step.extend(weights.iter().map(|&weight| weight as f32));
+        step.extend([0.0; 2]);
+        let step = tensor(&gpu, &[16], Storage::F32, &step);
         let (plan, ()) = gpu.record("test", || sampler_step(&eps, &step, &latents));
         plan.run();
         let found = pollster::block_on(latents.read()).expect("read");

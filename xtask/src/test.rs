@@ -34,11 +34,11 @@ pub fn everything() -> Outcome {
 
     title("The page in headless Chromium on WebGPU");
     println!("Browser: {chromium}");
-    browser_tests(&["page.test.js", "api.test.js", "faults.test.js"], &chromium)?;
+    browser_tests(&browser_test_files()?, &chromium)?;
 
     title("Without an adapter everything says so");
     native_tests_fail_without_adapter()?;
-    browser_tests(&["no_gpu.test.js"], &chromium)?;
+    browser_tests(&[NO_GPU.into()], &chromium)?;
 
     println!("\nAll tests passed in {} minutes.", started.elapsed().as_secs().div_ceil(60));
     Ok(())
@@ -59,7 +59,20 @@ fn clippy(what: &[&str]) -> Outcome {
     tools::run(tools::cargo(&[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat()))
 }
 
-fn browser_tests(files: &[&str], chromium: &str) -> Outcome {
+/// The one file that wants a browser without WebGPU.
+const NO_GPU: &str = "no_gpu.test.js";
+
+/// All other files: a new one is run without being listed anywhere.
+fn browser_test_files() -> Outcome<Vec<String>> {
+    let folder = tools::root().join("tests/browser");
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut files: Vec<String> = names.filter(|name| name.ends_with(".test.js") && name != NO_GPU).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn browser_tests(files: &[String], chromium: &str) -> Outcome {
     let mut node = tools::command("node", &["--test", "--test-concurrency=1", "--test-reporter=spec"]);
     node.args(files).current_dir(tools::root().join("tests/browser")).env("CHROMIUM", chromium);
     tools::run(node)
