@@ -109,16 +109,15 @@ fn png_pixels(file: &str, bytes: &[u8]) -> Result<Rgb> {
     decoder.set_ignore_iccp_chunk(true);
     let mut reader = decoder.read_info().map_err(damaged)?;
     let (width, height) = reader.info().size();
-    let channels = reader.output_color_type().0.samples();
-    let mut pixels = canvas(file, (width, height), channels)?;
+    let colour = reader.output_color_type().0;
+    // Grey pictures hide nothing: the strips beside a picture are noise in three colours.
+    if matches!(colour, ColorType::Grayscale | ColorType::GrayscaleAlpha) {
+        return Ok(Rgb { width: 0, colours: Vec::new() });
+    }
+    let mut pixels = canvas(file, (width, height), colour.samples())?;
     let info = reader.next_frame(&mut pixels).map_err(damaged)?;
     pixels.truncate(info.buffer_size());
-    Ok(match info.color_type {
-        ColorType::Grayscale => rgb::<1>(width, pixels, [0, 0, 0]),
-        ColorType::GrayscaleAlpha => rgb::<2>(width, pixels, [0, 0, 0]),
-        ColorType::Rgba => rgb::<4>(width, pixels, [0, 1, 2]),
-        _ => rgb::<3>(width, pixels, [0, 1, 2]),
-    })
+    Ok(rgb(width, pixels, info.color_type == ColorType::Rgba))
 }
 
 fn webp_pixels(file: &str, bytes: &[u8]) -> Result<Rgb> {
@@ -135,28 +134,17 @@ fn webp_pixels(file: &str, bytes: &[u8]) -> Result<Rgb> {
     let alpha = decoder.has_alpha();
     let mut pixels = canvas(file, (width, height), if alpha { 4 } else { 3 })?;
     decoder.read_image(&mut pixels).map_err(damaged)?;
-    Ok(if alpha { rgb::<4>(width, pixels, [0, 1, 2]) } else { rgb::<3>(width, pixels, [0, 1, 2]) })
+    Ok(rgb(width, pixels, alpha))
 }
 
-/// Pixels of N samples as red, green, blue; `place` says which sample is which.
-fn rgb<const N: usize>(width: u32, mut pixels: Vec<u8>, place: [usize; 3]) -> Rgb {
-    let colours = if N == 3 {
-        pixels
-    } else if N < 3 {
-        pixels.chunks_exact(N).flat_map(|pixel| place.map(|at| pixel.get(at).copied().unwrap_or(0))).collect()
-    } else {
-        // In place, as a large picture should not be in memory twice.
-        let count = pixels.len() / N;
+/// Pixels without their alpha; in place, as a large picture should not be in memory twice.
+fn rgb(width: u32, mut pixels: Vec<u8>, alpha: bool) -> Rgb {
+    if alpha {
+        let count = pixels.len() / 4;
         for i in 0..count {
-            for (channel, at) in place.into_iter().enumerate() {
-                let value = pixels.get(i * N + at).copied().unwrap_or(0);
-                if let Some(colour) = pixels.get_mut(i * 3 + channel) {
-                    *colour = value;
-                }
-            }
+            pixels.copy_within(i * 4..i * 4 + 3, i * 3);
         }
         pixels.truncate(count * 3);
-        pixels
-    };
-    Rgb { width: width as usize, colours }
+    }
+    Rgb { width: width as usize, colours: pixels }
 }

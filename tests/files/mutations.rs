@@ -75,22 +75,22 @@ fn pickle_in(zip: &[u8]) -> Option<&[u8]> {
 
 #[test]
 fn pickles() {
-    feed(|zip| targets::pickle(pickle_in(zip).unwrap_or(zip)), 400, |_, bytes| is_zip(bytes));
+    feed(|zip| targets::pickle(pickle_in(zip).unwrap_or(zip)), 1500, |_, bytes| is_zip(bytes));
 }
 
 #[test]
 fn torch_files() {
-    feed(targets::torch_file, 150, |name, bytes| {
+    feed(targets::torch_file, 500, |name, bytes| {
         (is_zip(bytes) || bytes.starts_with(b"\x80")) && !name.contains("bomb")
     });
 }
 
 #[test]
 fn safetensors_headers() {
-    feed(targets::safetensors_header, 300, |name, _| name.ends_with(".safetensors"));
+    feed(targets::safetensors_header, 1500, |name, _| name.ends_with(".safetensors"));
 }
 
 #[test]
 fn pictures() {
-    feed(targets::picture, 60, |name, _| [".png", ".webp", ".jpg"].iter().any(|ending| name.ends_with(ending)));
+    feed(targets::picture, 200, |name, _| [".png", ".webp", ".jpg"].iter().any(|ending| name.ends_with(ending)));
 }
