@@ -1,5 +1,6 @@
 //! Says what model files are: `inspect FILE…` prints one line of JSON for each checkpoint, embedding or error.
 //!
+//! Embeddings are read from whatever they come in: safetensors, torch files new and old, PNG and lossless WebP pictures.
 //! Large files are never read whole: of a checkpoint only the header is, and its hash is left out (null).
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,8 @@ fn inspect(path: &Path) -> Result<Vec<Value>> {
     let line = |embedding: &textual_inversion::Embedding| {
         json!({
             "file": file, "kind": "embedding", "name": embedding.name, "vectors": embedding.vectors,
-            "width": embedding.width, "dtype": embedding.dtype.name(), "sha256": embedding.sha256,
+            "width": embedding.width, "dtype": embedding.dtype.name(), "layout": embedding.layout,
+            "key": embedding.key, "sha256": embedding.sha256,
             "keys": keys, "warnings": embedding.warnings,
         })
     };

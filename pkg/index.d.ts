@@ -267,6 +267,7 @@ export type ErrorCode =
   | 'BAD_PICKLE'
   /** The pickle names code that is not on the list; nothing was executed. */
   | 'UNSAFE_PICKLE'
+  | 'BAD_PICTURE'
   | 'TOO_LARGE'
   /** SD 2, SDXL, a LoRA, an inpainting model, … */
   | 'WRONG_FAMILY'

@@ -35,6 +35,8 @@ pub enum Code {
     BadPickle,
     /// A pickle names code we do not know; nothing was executed.
     UnsafePickle,
+    /// A picture, or what is written into it, is damaged.
+    BadPicture,
     /// A size is over the budget for such a file.
     TooLarge,
     /// A model of another family (SD 2, SDXL, LoRA, inpainting, …).
@@ -83,6 +85,7 @@ impl Code {
             Code::BadZip => "BAD_ZIP",
             Code::BadPickle => "BAD_PICKLE",
             Code::UnsafePickle => "UNSAFE_PICKLE",
+            Code::BadPicture => "BAD_PICTURE",
             Code::TooLarge => "TOO_LARGE",
             Code::WrongFamily => "WRONG_FAMILY",
             Code::MissingTensors => "MISSING_TENSORS",

@@ -2,10 +2,14 @@
 
 #[path = "files/checkpoint.rs"]
 mod checkpoint;
+#[path = "files/corpus.rs"]
+mod corpus;
 #[path = "files/embeddings.rs"]
 mod embeddings;
 #[path = "files/hostile.rs"]
 mod hostile;
+#[path = "files/mutations.rs"]
+mod mutations;
 #[path = "files/names.rs"]
 mod names;
 #[path = "files/pickles.rs"]
@@ -14,5 +18,9 @@ mod pickles;
 mod safetensors;
 #[path = "files/sniff.rs"]
 mod sniff;
+#[path = "fuzz/targets.rs"]
+mod targets;
 #[path = "files/writers.rs"]
 mod writers;
+#[path = "files/written.rs"]
+mod written;

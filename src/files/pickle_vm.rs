@@ -122,12 +122,13 @@ impl<'a> Vm<'a> {
                 self.at += length;
                 Ok(taken)
             }
-            None => {
-                let message =
-                    format!("{} is cut short: its pickle ends within a value. Download it again.", shown(self.file));
-                Err(Error::new(Code::Truncated, message))
-            }
+            None => Err(self.cut_short()),
         }
+    }
+
+    fn cut_short(&self) -> Error {
+        let message = format!("{} is cut short: its pickle ends within a value. Download it again.", shown(self.file));
+        Error::new(Code::Truncated, message)
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
@@ -144,7 +145,9 @@ impl<'a> Vm<'a> {
     pub(super) fn line(&mut self) -> Result<String> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = rest.iter().take(LONGEST_TEXT).position(|byte| *byte == b'\n');
-        let Some(length) = length else { return Err(self.bad("a line has no end")) };
+        let Some(length) = length else {
+            return Err(if rest.len() < LONGEST_TEXT { self.cut_short() } else { self.bad("a line has no end") });
+        };
         let line = self.take(length)?;
         self.take(1)?;
         Ok(String::from_utf8_lossy(line).into_owned())

@@ -35,10 +35,23 @@ pub enum Kind {
     Json,
     /// A PNG picture.
     Png,
+    /// A WebP picture.
+    Webp,
+    /// A JPEG picture, whose pixels are never what they were.
+    Jpeg,
+    /// A picture in a format we do not read.
+    OtherPicture,
     /// Weights of llama.cpp and its kin.
     Gguf,
     /// None of these.
     Unknown,
+}
+
+impl Kind {
+    /// Whether it is a picture of some format.
+    pub fn is_picture(self) -> bool {
+        matches!(self, Kind::Png | Kind::Webp | Kind::Jpeg | Kind::OtherPicture)
+    }
 }
 
 /// What a file is, from its first bytes (at least [`HEAD`], or all of a shorter file).
@@ -50,16 +63,26 @@ pub fn sniff(head: &[u8]) -> Kind {
     if header.is_some_and(|length| length <= LONGEST_HEADER) && head.get(8) == Some(&b'{') {
         return Kind::Safetensors;
     }
-    let magics: [(&[u8], Kind); 6] = [
+    let magics: [(&[u8], Kind); 9] = [
         (b"PK\x03\x04", Kind::Zip),
         (b"PK\x05\x06", Kind::Zip),
         (LEGACY_MAGIC, Kind::TorchLegacy),
         (b"\x89PNG\r\n\x1a\n", Kind::Png),
+        (b"\xff\xd8\xff", Kind::Jpeg),
+        (b"GIF8", Kind::OtherPicture),
+        (b"\xff\x0a", Kind::OtherPicture),
         (b"GGUF", Kind::Gguf),
         (b"version https://git-lfs", Kind::LfsPointer),
     ];
     if let Some((_, kind)) = magics.into_iter().find(|(magic, _)| head.starts_with(magic)) {
         return kind;
+    }
+    if head.starts_with(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
+        return Kind::Webp;
+    }
+    let boxed: [&[u8]; 4] = [b"JXL ", b"ftypavif", b"ftypheic", b"ftypmif1"];
+    if head.get(4..).is_some_and(|after| boxed.iter().any(|name| after.starts_with(name))) {
+        return Kind::OtherPicture;
     }
     if head.get(257..262) == Some(b"ustar") {
         return Kind::TorchTar;
@@ -99,6 +122,9 @@ pub fn refusal(kind: Kind, file: &str, wanted: &str) -> Error {
             (Code::UnknownFormat, "is JSON text (a workflow, a configuration or an index), it holds no weights")
         }
         Kind::Png => (Code::UnknownFormat, "is a PNG picture"),
+        Kind::Webp => (Code::UnknownFormat, "is a WebP picture"),
+        Kind::Jpeg => (Code::UnknownFormat, "is a JPEG picture"),
+        Kind::OtherPicture => (Code::UnknownFormat, "is a picture (GIF, AVIF, HEIC or JPEG XL)"),
         Kind::Gguf => (Code::UnknownFormat, "is a GGUF file (quantised weights), which Wordbrush does not read"),
         Kind::Unknown => (Code::UnknownFormat, "is in none of the formats Wordbrush reads; it may be damaged"),
     };

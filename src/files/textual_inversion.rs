@@ -9,19 +9,19 @@ use super::pickle::Pickle;
 use super::sniff::{self, Kind};
 use super::ti_layout::{self, Node, Place, Tensor, Term};
 use super::torch_file::{TorchFile, floats};
-use super::{safetensors, shown};
+use super::{image_embedding, safetensors, shown};
 use crate::error::{Code, Error, Result};
 
 /// The largest file read as an embedding; 1024 vectors of f64 take 6 MiB.
 pub const LARGEST_FILE: u64 = 32 << 20;
 
 const MOST_VECTORS: usize = 1024;
-const WANTED: &str = "a Textual Inversion embedding (.safetensors, .pt or .bin)";
+const WANTED: &str = "a Textual Inversion embedding (.safetensors, .pt, .bin, or a PNG or WebP that carries one)";
 
 /// The vectors of one embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
-    /// The name prompts use: the file's, without folders and extension.
+    /// The name prompts use: the file's, without folders and extension; a picture's is written in it.
     pub name: String,
     /// The key the vectors lie under in the file: `*`, `emb_params`, the token.
     pub key: String,
@@ -49,7 +49,9 @@ pub fn read_embeddings(file_name: &str, bytes: &[u8]) -> Result<Vec<Embedding>> 
     let (node, values) = open(file_name, bytes)?;
     let found = ti_layout::find(file_name, &node)?;
     let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let (name, mut names) = (stem(file_name), HashSet::new());
+    let picture = sniff::sniff(head(bytes)).is_picture();
+    let written = if picture { image_embedding::name(&node) } else { None };
+    let (name, mut names) = (written.unwrap_or_else(|| stem(file_name)), HashSet::new());
     let mut embeddings = Vec::new();
     for term in &found.terms {
         let mut embedding = read_term(file_name, term, &values)?;
@@ -60,7 +62,7 @@ pub fn read_embeddings(file_name: &str, bytes: &[u8]) -> Result<Vec<Embedding>> 
         if !names.insert(embedding.name.clone()) {
             continue;
         }
-        embedding.layout = found.layout;
+        embedding.layout = if picture { "A1111 picture" } else { found.layout };
         embedding.sha256 = sha256.clone();
         embedding.warnings.splice(0..0, found.notices.iter().cloned());
         embeddings.push(embedding);
@@ -77,13 +79,17 @@ pub fn top_level_keys(file_name: &str, bytes: &[u8]) -> Result<Vec<String>> {
     Ok(node.keys().into_iter().map(str::to_string).collect())
 }
 
+fn head(bytes: &[u8]) -> &[u8] {
+    bytes.get(..sniff::HEAD).unwrap_or(bytes)
+}
+
 /// Reads a tensor's values.
 type Values<'a> = Box<dyn Fn(&Tensor) -> Result<Vec<f32>> + 'a>;
 
 /// A file's content without its values, and the way to them.
 fn open<'a>(file: &'a str, bytes: &'a [u8]) -> Result<(Node, Values<'a>)> {
     check_size(file, bytes.len() as u64)?;
-    match sniff::sniff(bytes.get(..sniff::HEAD).unwrap_or(bytes)) {
+    match sniff::sniff(head(bytes)) {
         Kind::Safetensors => {
             let node = Node::of_safetensors(safetensors::header_of(file, bytes)?);
             Ok((node, Box::new(move |tensor| array_values(file, bytes, tensor))))
@@ -98,6 +104,10 @@ fn open<'a>(file: &'a str, bytes: &'a [u8]) -> Result<(Node, Values<'a>)> {
             Err(unsafe_pickle) if unsafe_pickle.code == Code::UnsafePickle => Err(unsafe_pickle),
             _ => Err(sniff::refusal(Kind::Pickle, file, WANTED)),
         },
+        picture if picture.is_picture() => {
+            let node = image_embedding::read(file, bytes, picture)?;
+            Ok((node, Box::new(picture_values)))
+        }
         kind => Err(sniff::refusal(kind, file, WANTED)),
     }
 }
@@ -125,7 +135,7 @@ fn stem(file_name: &str) -> String {
     match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => {
             let extension = extension.to_ascii_lowercase();
-            let known = ["pt", "pt2", "pth", "bin", "ckpt", "pkl", "safetensors", "sft"];
+            let known = ["pt", "pt2", "pth", "bin", "ckpt", "pkl", "safetensors", "sft", "png", "webp"];
             if known.contains(&extension.as_str()) { stem.to_string() } else { name.to_string() }
         }
         _ => name.to_string(),
@@ -142,6 +152,11 @@ fn array_values(file: &str, bytes: &[u8], tensor: &Tensor) -> Result<Vec<f32>> {
 fn torch_values(torch: &TorchFile, tensor: &Tensor) -> Result<Vec<f32>> {
     let Place::Torch(tensor) = &tensor.place else { return Ok(Vec::new()) };
     torch.values(tensor)
+}
+
+fn picture_values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let Place::Values(values) = &tensor.place else { return Ok(Vec::new()) };
+    Ok(values.to_vec())
 }
 
 fn wrong_dtype(file: &str, key: &str, dtype: DType) -> Error {

@@ -1,5 +1,7 @@
 //! Where the vectors lie in an embedding file: a dozen programs have each written their own layout.
 
+use std::rc::Rc;
+
 use super::array::{ArrayInfo, DType};
 use super::pickle::{Id, Pickle, TensorRef, Value};
 use super::safetensors::Header;
@@ -19,6 +21,8 @@ pub enum Node {
     Dict(Vec<(String, Node)>),
     /// A list or tuple.
     List(Vec<Node>),
+    /// Text, where it may matter: a picture's name for its embedding.
+    Text(String),
     /// Anything else.
     Other,
 }
@@ -41,6 +45,8 @@ pub enum Place {
     Array(ArrayInfo),
     /// In a torch file.
     Torch(TensorRef),
+    /// Read already.
+    Values(Rc<Vec<f32>>),
 }
 
 impl Tensor {
@@ -112,7 +118,8 @@ impl Node {
         }
     }
 
-    fn get(&self, key: &str) -> Option<&Node> {
+    /// The value of a dict's key.
+    pub fn get(&self, key: &str) -> Option<&Node> {
         match self {
             Node::Dict(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
             _ => None,

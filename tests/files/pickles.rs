@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use half::{bf16, f16};
 use proptest::prelude::*;
-use pytorch_reader::{DType as TheirDType, PytorchReader};
+use pytorch_reader::PytorchReader;
 use wordbrush::files::read_embeddings;
 
+use crate::corpus::their_values;
 use crate::names::golden;
 
 fn bytes_of(file: &str) -> Vec<u8> {
@@ -54,16 +54,7 @@ fn another_reader_agrees() {
                 if key != ours.key || tensor.shape().last() != Some(&8) {
                     continue;
                 }
-                let bytes = tensor.read().unwrap();
-                let theirs: Vec<f32> = match tensor.dtype() {
-                    TheirDType::F64 => {
-                        bytes.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
-                    }
-                    TheirDType::F32 => bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect(),
-                    TheirDType::F16 => bytes.chunks(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-                    TheirDType::BF16 => bytes.chunks(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-                    other => panic!("{file}: {other:?}"),
-                };
+                let theirs = their_values(tensor).unwrap_or_else(|| panic!("{file}: {:?}", tensor.dtype()));
                 assert_eq!(ours.values, theirs, "{file}");
                 compared += 1;
             }

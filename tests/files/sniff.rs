@@ -11,7 +11,7 @@ fn content_decides_and_not_the_name() {
     let mut tar = vec![b'x'; 512];
     tar[257..262].copy_from_slice(b"ustar");
     let legacy = torch_legacy(&plain_tensor(1, 1).stop(), 1, &[0; 4]);
-    let cases: [(&[u8], Kind); 15] = [
+    let cases: [(&[u8], Kind); 19] = [
         (b"", Kind::Empty),
         (&safetensors_raw("{}", 0), Kind::Safetensors),
         (b"\xff\xff\xff\xff\xff\xff\xff\xff{", Kind::Unknown),
@@ -26,6 +26,10 @@ fn content_decides_and_not_the_name() {
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:", Kind::LfsPointer),
         (b"{\"metadata\": {\"total_size\": 1}}", Kind::Json),
         (b"\x89PNG\r\n\x1a\n\0", Kind::Png),
+        (b"RIFF\x10\0\0\0WEBPVP8L", Kind::Webp),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", Kind::Jpeg),
+        (b"GIF89a", Kind::OtherPicture),
+        (b"\0\0\0\x1cftypavif", Kind::OtherPicture),
         (b"GGUF\x03\0\0\0", Kind::Gguf),
     ];
     for (bytes, kind) in cases {
@@ -35,11 +39,12 @@ fn content_decides_and_not_the_name() {
 
 #[test]
 fn the_sentence_says_what_the_file_is() {
-    let cases: [(&[u8], Code, &str); 5] = [
+    let cases: [(&[u8], Code, &str); 6] = [
         (b"", Code::EmptyFile, "is empty"),
         (b"<!DOCTYPE html><html>404</html>", Code::HtmlPage, "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n", Code::LfsPointer, "Git-LFS pointer"),
-        (b"\x89PNG\r\n\x1a\n", Code::UnknownFormat, "PNG picture"),
+        (b"\x89PNG\r\n\x1a\n", Code::BadPicture, "damaged"),
+        (b"\xff\xd8\xff\xe0", Code::NotAnEmbedding, "JPEG picture"),
         (b"garbage garbage", Code::UnknownFormat, "none of the formats"),
     ];
     for (bytes, code, words) in cases {

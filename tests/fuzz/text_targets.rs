@@ -1,0 +1,22 @@
+//! What is fuzzed of the texts: prompts and the parameters beside pictures.
+
+use std::cell::OnceCell;
+
+use wordbrush::prompt::{Library, Syntax, Tokenizer, parse};
+
+/// A prompt: half of all texts are read in each syntax.
+pub fn prompt(bytes: &[u8]) {
+    thread_local! { static TOKENIZER: OnceCell<Tokenizer> = const { OnceCell::new() } }
+    let text = String::from_utf8_lossy(bytes);
+    let syntax = if bytes.len().is_multiple_of(2) { Syntax::Comfy } else { Syntax::A1111 };
+    TOKENIZER.with(|tokenizer| {
+        let tokenizer = tokenizer.get_or_init(|| Tokenizer::clip().expect("the vocabulary is part of the program"));
+        drop(parse(&text, syntax, tokenizer, &Library::new()));
+    });
+}
+
+/// A1111's parameters.
+#[cfg(feature = "infotext")]
+pub fn infotext(bytes: &[u8]) {
+    drop(wordbrush::recipe::infotext::parse(&String::from_utf8_lossy(bytes)));
+}
