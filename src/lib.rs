@@ -22,6 +22,8 @@ pub mod models;
 pub mod prompt;
 pub mod samplers;
 
+pub mod recipe;
+
 pub mod pipeline;
 
 #[cfg(not(target_arch = "wasm32"))]
