@@ -154,7 +154,11 @@ fn unquoted(value: &str) -> String {
 fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
     let said = |key: &str| found.iter().rev().find(|parameter| parameter.key == key).map(|found| found.value.as_str());
     recipe.steps = number(recipe, "Steps", said("Steps"));
-    recipe.cfg = number(recipe, "CFG scale", said("CFG scale")).filter(|cfg: &f64| cfg.is_finite());
+    recipe.cfg = number(recipe, "CFG scale", said("CFG scale"));
+    // Rust reads "NaN" and "inf" as numbers too.
+    if let Some(cfg) = recipe.cfg.take_if(|cfg: &mut f64| !cfg.is_finite()) {
+        recipe.note(unusable("CFG scale", &cfg.to_string()));
+    }
     recipe.seed = number(recipe, "Seed", said("Seed"));
     recipe.clip_skip = match said("Clip skip") {
         None => Some(1),

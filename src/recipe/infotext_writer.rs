@@ -14,7 +14,9 @@ pub fn write(recipe: &Recipe) -> String {
     let mut line = parameter_line(recipe);
     let plain = parse(&format!("{text}{}", joined(&line)));
     for ((key, _), value) in EXACT.iter().zip(exact_values(recipe, &plain)) {
-        line.extend(value.map(|value| (key.to_string(), value)));
+        // The version stays last.
+        let at = line.len() - 1;
+        line.splice(at..at, value.map(|value| (key.to_string(), value)));
     }
     text + &joined(&line)
 }
