@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("pipeline", &["models", "weights", "kernels", "gpu", "prompt", "samplers", "files", "error"]),
     ("reference", &["files", "prompt", "samplers", "error"]),
     // `gpu` for the options a model is opened with.
-    ("web", &["pipeline", "files", "prompt", "samplers", "gpu", "error"]),
+    ("web", &["pipeline", "files", "prompt", "samplers", "recipe", "gpu", "error"]),
 ];
 
 /// Crates that only one module may name.
