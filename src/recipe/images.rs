@@ -2,7 +2,6 @@
 
 use super::{Recipe, comfy, exif, from_text, infotext, jpeg, no_recipe, png, webp};
 use crate::error::{Code, Error, Result};
-use crate::files::sniff;
 
 /// The longest text that is taken out of a picture.
 pub(super) const LONGEST_TEXT: usize = 1 << 20;
@@ -110,13 +109,10 @@ pub fn read(bytes: &[u8]) -> Result<Recipe> {
     if bytes.is_empty() {
         return Err(Error::new(Code::EmptyFile, "The file is empty (0 bytes)."));
     }
-    let known = sniff::sniff(&bytes[..bytes.len().min(sniff::HEAD)]);
-    if matches!(known, sniff::Kind::Json | sniff::Kind::Unknown) && bytes.len() <= LONGEST_TEXTS {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return from_text(text);
-        }
+    match std::str::from_utf8(bytes) {
+        Ok(text) if bytes.len() <= LONGEST_TEXTS && !text.contains('\0') => from_text(text),
+        _ => Err(no_recipe("This file is no PNG, JPEG or WebP picture and no text, so it carries no recipe.")),
     }
-    Err(no_recipe("This file is no PNG, JPEG or WebP picture and no text, so it carries no recipe."))
 }
 
 /// What a PNG of ours carries: A1111's `parameters`, ComfyUI's `prompt` and `workflow`, as keyword and text.

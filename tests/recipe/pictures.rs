@@ -76,6 +76,8 @@ fn text_files() {
     assert_eq!(read(text.as_bytes()), Ok(by_the_sea()));
     assert_eq!(read(format!("\u{feff}{text}\r\n").as_bytes()), Ok(by_the_sea()));
     assert_eq!(read(golden!("workflow.json")), Ok(porsche()));
+    let tagged = Recipe { prompt: "<lora:x:1> cat".into(), ..by_the_sea() };
+    assert_eq!(read(infotext::write(&tagged).as_bytes()), Ok(tagged));
     assert!(message(b"a cat on a roof").contains("no line of parameters"));
 }
 
