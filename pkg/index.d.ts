@@ -275,6 +275,8 @@ export type ErrorCode =
   | 'WRONG_SHAPE'
   | 'WRONG_DTYPE'
   | 'NOT_AN_EMBEDDING'
+  /** A picture or a text carries no recipe. */
+  | 'NO_RECIPE'
   /** An embedding for a model of another text width. */
   | 'WRONG_WIDTH'
   /** NaN or infinity in a file. */

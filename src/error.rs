@@ -49,6 +49,8 @@ pub enum Code {
     WrongDtype,
     /// The file holds no Textual Inversion embedding.
     NotAnEmbedding,
+    /// A picture or a text carries no recipe.
+    NoRecipe,
     /// The embedding's width is not the text width of the model.
     WrongWidth,
     /// Values that are NaN or infinite.
@@ -92,6 +94,7 @@ impl Code {
             Code::WrongShape => "WRONG_SHAPE",
             Code::WrongDtype => "WRONG_DTYPE",
             Code::NotAnEmbedding => "NOT_AN_EMBEDDING",
+            Code::NoRecipe => "NO_RECIPE",
             Code::WrongWidth => "WRONG_WIDTH",
             Code::NotFinite => "NOT_FINITE",
             Code::UnknownOption => "UNKNOWN_OPTION",

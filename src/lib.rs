@@ -3,6 +3,7 @@
 //! ```text
 //! bytes ──files──▶ named arrays ──weights──▶ GPU tensors ─┐
 //! text  ──prompt─▶ windows of rows ──models/clip─▶ conditioning ─▶ models/unet ⇄ samplers ─▶ latents ─▶ models/vae ─▶ image
+//! parameters ⇄ recipe ⇄ A1111's infotext, ComfyUI's graphs, pictures that carry them
 //! ```
 //!
 //! The modules below stand in the order a picture is made; `tests/layering.rs` holds them to it.
@@ -21,6 +22,8 @@ pub mod models;
 
 pub mod prompt;
 pub mod samplers;
+
+pub mod recipe;
 
 pub mod pipeline;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may use, in the order a picture is made.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("files", &["error"]),
     ("gpu", &["error"]),
@@ -15,10 +15,11 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("models", &["layers", "kernels", "gpu", "weights", "error"]),
     ("prompt", &["files", "error"]),
     ("samplers", &["error"]),
+    ("recipe", &["files", "error"]),
     ("pipeline", &["models", "weights", "kernels", "gpu", "prompt", "samplers", "files", "error"]),
     ("reference", &["files", "prompt", "samplers", "error"]),
     // `gpu` for the options a model is opened with.
-    ("web", &["pipeline", "files", "prompt", "samplers", "gpu", "error"]),
+    ("web", &["pipeline", "files", "prompt", "samplers", "recipe", "gpu", "error"]),
 ];
 
 /// Crates that only one module may name.

@@ -1,0 +1,240 @@
+//! ComfyUI's graphs, read and written: the API form, which its server runs, and the workflow form, which its editor
+//! opens.
+
+use serde_json::{Map, Value, json};
+
+use super::graph::Graph;
+use super::{Dialect, Recipe, graph_reader, json, no_recipe};
+use crate::error::Result;
+
+/// Reads either form of a graph, also wrapped as a request to ComfyUI's server or as a JSON string.
+///
+/// # Errors
+/// [`crate::Code::NoRecipe`] for damaged JSON, for other JSON, and for a graph without a KSampler.
+pub fn parse(text: &str) -> Result<Recipe> {
+    let value = json::parse(text).map_err(no_recipe)?;
+    let graph = Graph::read(&value).ok_or_else(|| no_recipe("This JSON text is no ComfyUI workflow."))?;
+    graph_reader::read(&graph)
+}
+
+/// A recipe as ComfyUI's server takes it and its pictures carry it in the text `prompt`: ASCII, node ids of ComfyUI's
+/// default graph. What a recipe leaves open gets ComfyUI's default.
+pub fn api_json(recipe: &Recipe) -> String {
+    let mut graph = Map::new();
+    for node in nodes(recipe, &recipe.prompt) {
+        let mut inputs = Map::new();
+        inputs.extend(node.widgets.into_iter().map(|(name, value)| (name.to_string(), value)));
+        inputs
+            .extend(node.links.iter().map(|link| (link.input.to_string(), json!([link.from.to_string(), link.slot]))));
+        let mut written = json!({ "class_type": node.class, "inputs": inputs });
+        if let (Some(ours), "KSampler") = (beyond(recipe, false), node.class) {
+            written["_meta"] = json!({ "title": "KSampler", "wordbrush": ours });
+        }
+        graph.insert(node.id.to_string(), written);
+    }
+    json::ascii(&Value::Object(graph))
+}
+
+/// A recipe as ComfyUI's editor opens it and its pictures carry it in the text `workflow`: ASCII.
+///
+/// The prompt in it is the one before dynamic prompts, since the editor works them out itself.
+pub fn workflow_json(recipe: &Recipe) -> String {
+    let nodes = nodes(recipe, recipe.raw_prompt.as_ref().unwrap_or(&recipe.prompt));
+    // Links are numbered through the nodes: (id, origin, its slot, target, its slot, type).
+    let mut links = Vec::new();
+    for node in &nodes {
+        for (slot, link) in node.links.iter().enumerate() {
+            let id = links.len() + 1;
+            links.push((id, link.from, link.slot, node.id, slot, type_of(link.input)));
+        }
+    }
+    let written: Vec<Value> = nodes.iter().enumerate().map(|(order, node)| editor_node(node, order, &links)).collect();
+    let mut extra = Map::new();
+    extra.extend(beyond(recipe, true).map(|ours| ("wordbrush".to_string(), ours)));
+    json::ascii(&json!({
+        "last_node_id": nodes.iter().map(|node| node.id).max(),
+        "last_link_id": links.len(),
+        "nodes": written,
+        "links": links,
+        "groups": [],
+        "config": {},
+        "extra": extra,
+        "version": 0.4,
+    }))
+}
+
+/// A link between two nodes, as (id, origin, its slot, target, its slot, type).
+type EditorLink = (usize, u32, usize, u32, usize, &'static str);
+
+fn editor_node(node: &Node, order: usize, links: &[EditorLink]) -> Value {
+    let inputs = node.links.iter().enumerate().map(|(slot, link)| {
+        let id = links.iter().find(|it| it.3 == node.id && it.4 == slot).map(|it| it.0);
+        json!({ "name": link.input, "type": type_of(link.input), "link": id })
+    });
+    let outputs = outputs(node.class).iter().enumerate().map(|(slot, kind)| {
+        let from: Vec<usize> = links.iter().filter(|it| it.1 == node.id && it.2 == slot).map(|it| it.0).collect();
+        json!({ "name": kind, "type": kind, "slot_index": slot, "links": from })
+    });
+    let mut values: Vec<Value> = node.widgets.iter().map(|(_, value)| value.clone()).collect();
+    if node.class == "KSampler" {
+        // What the editor does with the seed after a picture.
+        values.insert(1, json!("fixed"));
+    }
+    json!({
+        "id": node.id,
+        "type": node.class,
+        "pos": node.place,
+        "size": node.size,
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": inputs.collect::<Vec<_>>(),
+        "outputs": outputs.collect::<Vec<_>>(),
+        "properties": { "Node name for S&R": node.class },
+        "widgets_values": values,
+    })
+}
+
+/// The fields no node has a place for, if there are any; [`graph_reader`] reads them. `editor`: the graph's prompt is
+/// the one before dynamic prompts, so the other is here.
+fn beyond(recipe: &Recipe, editor: bool) -> Option<Value> {
+    let mut ours = Map::new();
+    let mut add = |key: &str, value: Option<Value>| ours.extend(value.map(|value| (key.to_string(), value)));
+    let dialect = recipe.dialect.filter(|dialect| *dialect != Dialect::Comfy);
+    add("dialect", dialect.map(|dialect| json!(dialect.name())));
+    add("model_hash", recipe.model_hash.as_ref().map(|hash| json!(hash)));
+    add("embeddings", (!recipe.embeddings.is_empty()).then(|| json!(recipe.embeddings)));
+    add("extra", (!recipe.extra.is_empty()).then(|| json!(recipe.extra)));
+    match &recipe.raw_prompt {
+        Some(_) if editor => add("prompt", Some(json!(recipe.prompt))),
+        raw => add("raw_prompt", raw.as_ref().map(|raw| json!(raw))),
+    }
+    (!ours.is_empty()).then_some(Value::Object(ours))
+}
+
+/// A node to be written in either form.
+struct Node {
+    id: u32,
+    class: &'static str,
+    widgets: Vec<(&'static str, Value)>,
+    links: Vec<Link>,
+    /// Where the editor draws it, and how large.
+    place: [i32; 2],
+    size: [i32; 2],
+}
+
+struct Link {
+    input: &'static str,
+    from: u32,
+    slot: usize,
+}
+
+fn link(input: &'static str, from: u32, slot: usize) -> Link {
+    Link { input, from, slot }
+}
+
+/// The graph of a recipe: ComfyUI's default one, with two nodes more where they are needed.
+fn nodes(recipe: &Recipe, prompt: &str) -> Vec<Node> {
+    const SAMPLER: u32 = 3;
+    const CHECKPOINT: u32 = 4;
+    const LATENT: u32 = 5;
+    const POSITIVE: u32 = 6;
+    const NEGATIVE: u32 = 7;
+    const DECODER: u32 = 8;
+    const PICTURE: u32 = 9;
+    const VAE: u32 = 10;
+    const LAST_LAYER: u32 = 11;
+    let node = |id, class, place, size| Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() };
+    let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
+    let skip = recipe.clip_skip.filter(|skip| *skip > 1);
+    let clip = || if skip.is_some() { link("clip", LAST_LAYER, 0) } else { link("clip", CHECKPOINT, 1) };
+    let vae = if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
+    let mut nodes = vec![
+        Node {
+            widgets: vec![
+                ("seed", json!(recipe.seed.unwrap_or(0))),
+                ("steps", json!(recipe.steps.unwrap_or(20))),
+                ("cfg", number(recipe.cfg.unwrap_or(8.0))),
+                ("sampler_name", text(&recipe.sampler, "euler")),
+                ("scheduler", text(&recipe.scheduler, "normal")),
+                ("denoise", json!(1)),
+            ],
+            links: vec![
+                link("model", CHECKPOINT, 0),
+                link("positive", POSITIVE, 0),
+                link("negative", NEGATIVE, 0),
+                link("latent_image", LATENT, 0),
+            ],
+            ..node(SAMPLER, "KSampler", [863, 186], [315, 262])
+        },
+        Node {
+            widgets: vec![("ckpt_name", text(&recipe.model, "model.safetensors"))],
+            ..node(CHECKPOINT, "CheckpointLoaderSimple", [26, 474], [315, 98])
+        },
+        Node {
+            widgets: vec![
+                ("width", json!(recipe.width.unwrap_or(512))),
+                ("height", json!(recipe.height.unwrap_or(512))),
+                ("batch_size", json!(1)),
+            ],
+            ..node(LATENT, "EmptyLatentImage", [473, 609], [315, 106])
+        },
+        Node {
+            widgets: vec![("text", json!(prompt))],
+            links: vec![clip()],
+            ..node(POSITIVE, "CLIPTextEncode", [415, 186], [423, 164])
+        },
+        Node {
+            widgets: vec![("text", json!(recipe.negative_prompt))],
+            links: vec![clip()],
+            ..node(NEGATIVE, "CLIPTextEncode", [413, 389], [425, 180])
+        },
+        Node { links: vec![link("samples", SAMPLER, 0), vae], ..node(DECODER, "VAEDecode", [1209, 188], [210, 46]) },
+        Node {
+            widgets: vec![("filename_prefix", json!("ComfyUI"))],
+            links: vec![link("images", DECODER, 0)],
+            ..node(PICTURE, "SaveImage", [1451, 189], [354, 433])
+        },
+    ];
+    nodes.extend(recipe.vae.as_ref().map(|name| Node {
+        widgets: vec![("vae_name", json!(name))],
+        ..node(VAE, "VAELoader", [863, 500], [315, 58])
+    }));
+    nodes.extend(skip.map(|skip| Node {
+        widgets: vec![("stop_at_clip_layer", json!(0_i64.saturating_sub_unsigned(skip as u64)))],
+        links: vec![link("clip", CHECKPOINT, 1)],
+        ..node(LAST_LAYER, "CLIPSetLastLayer", [26, 330], [315, 58])
+    }));
+    nodes
+}
+
+/// 7 rather than 7.0, as ComfyUI writes it.
+fn number(value: f64) -> Value {
+    let whole = value.fract() == 0.0 && value.abs() < 1e15;
+    if whole { json!(value as i64) } else { json!(value) }
+}
+
+/// The editor's type of what goes into an input.
+fn type_of(input: &str) -> &'static str {
+    match input {
+        "model" => "MODEL",
+        "clip" => "CLIP",
+        "vae" => "VAE",
+        "positive" | "negative" => "CONDITIONING",
+        "images" => "IMAGE",
+        _ => "LATENT",
+    }
+}
+
+/// The editor's types of what comes out of a node.
+fn outputs(class: &str) -> &'static [&'static str] {
+    match class {
+        "KSampler" | "EmptyLatentImage" => &["LATENT"],
+        "CheckpointLoaderSimple" => &["MODEL", "CLIP", "VAE"],
+        "CLIPTextEncode" => &["CONDITIONING"],
+        "CLIPSetLastLayer" => &["CLIP"],
+        "VAEDecode" => &["IMAGE"],
+        "VAELoader" => &["VAE"],
+        _ => &[],
+    }
+}

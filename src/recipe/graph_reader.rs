@@ -1,0 +1,265 @@
+//! A graph's recipe: from the sampler along the links to what it is given.
+
+use serde_json::Value;
+
+use super::graph::{Graph, Input, MOST_HOPS, Node};
+use super::{Dialect, Recipe, no_recipe};
+use crate::error::Result;
+use crate::files::clipped;
+
+/// Nodes that are read, or that have nothing to say.
+const UNDERSTOOD: [&str; 22] = [
+    "KSampler",
+    "KSamplerAdvanced",
+    "CheckpointLoaderSimple",
+    "CheckpointLoader",
+    "VAELoader",
+    "CLIPTextEncode",
+    "EmptyLatentImage",
+    "CLIPSetLastLayer",
+    "LoraLoader",
+    "LoraLoaderModelOnly",
+    "VAEDecode",
+    "VAEDecodeTiled",
+    "SaveImage",
+    "PreviewImage",
+    "Reroute",
+    "Note",
+    "MarkdownNote",
+    "PrimitiveNode",
+    "PrimitiveInt",
+    "PrimitiveFloat",
+    "PrimitiveString",
+    "PrimitiveStringMultiline",
+];
+
+/// Inputs under which nodes keep a value that others link to.
+const VALUES: [&str; 7] = ["value", "text", "string", "int", "float", "seed", "noise_seed"];
+
+/// Reads the recipe of the first picture a graph makes. What cannot be found stays open and is noted.
+///
+/// # Errors
+/// [`crate::Code::NoRecipe`] if no KSampler is in it.
+pub fn read(graph: &Graph) -> Result<Recipe> {
+    let is_sampler = |node: &&Node| node.class.starts_with("KSampler") && node.inputs.contains_key("positive");
+    let samplers: Vec<&Node> = graph.nodes.iter().filter(is_sampler).collect();
+    let starts_empty = |node: &&&Node| {
+        graph.origin(node.inputs.get("latent_image")).is_some_and(|latent| latent.class == "EmptyLatentImage")
+    };
+    let Some(sampler) = samplers.iter().find(starts_empty).or(samplers.first()) else {
+        let classes: Vec<String> = graph.nodes.iter().take(8).map(|node| clipped(&node.class, 40)).collect();
+        return Err(no_recipe(format!(
+            "This ComfyUI workflow has no KSampler that makes a picture from a prompt; its nodes are {}.",
+            classes.join(", ")
+        )));
+    };
+    let mut reader = Reader { graph, recipe: Recipe { dialect: Some(Dialect::Comfy), ..Recipe::default() } };
+    if samplers.len() > 1 {
+        let count = samplers.len();
+        reader
+            .recipe
+            .note(format!("The workflow has {count} samplers; only node {} is read.", clipped(&sampler.id, 20)));
+    }
+    reader.sampler(sampler);
+    reader.prompts(sampler);
+    reader.models(sampler);
+    reader.size(sampler);
+    reader.not_understood();
+    if let Some(ours) = &graph.ours {
+        beyond(&mut reader.recipe, ours);
+    }
+    Ok(reader.recipe)
+}
+
+/// The fields that a graph of ours carries beside its nodes; [`super::comfy`] writes them.
+fn beyond(recipe: &mut Recipe, ours: &Value) {
+    let text = |key: &str| ours.get(key).and_then(Value::as_str).map(str::to_string);
+    let pairs =
+        |key: &str| ours.get(key).and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default();
+    recipe.dialect = text("dialect").and_then(|name| Dialect::from_name(&name)).or(recipe.dialect);
+    recipe.model_hash = text("model_hash");
+    recipe.embeddings = pairs("embeddings");
+    recipe.extra = pairs("extra");
+    recipe.raw_prompt = text("raw_prompt");
+    if let Some(prompt) = text("prompt") {
+        recipe.raw_prompt = Some(std::mem::replace(&mut recipe.prompt, prompt));
+    }
+}
+
+struct Reader<'g> {
+    graph: &'g Graph,
+    recipe: Recipe,
+}
+
+impl<'g> Reader<'g> {
+    /// Goes from an input to its origin and on through the first of the inputs `through` that the node there has,
+    /// until `found` is satisfied.
+    fn walk<T>(&self, from: Option<&'g Input>, through: &[&str], found: impl Fn(&'g Node) -> Option<T>) -> Option<T> {
+        let mut input = from;
+        for _ in 0..MOST_HOPS {
+            let node = self.graph.origin(input)?;
+            if let Some(found) = found(node) {
+                return Some(found);
+            }
+            input = through.iter().find_map(|name| node.inputs.get(*name));
+        }
+        None
+    }
+
+    /// The value of an input, here or where its link leads.
+    fn value(&self, node: &'g Node, name: &str) -> Option<&'g Value> {
+        match node.inputs.get(name)? {
+            Input::Value(value) => Some(value),
+            link => self.walk(Some(link), &VALUES, |node| {
+                VALUES.iter().find_map(|name| match node.inputs.get(*name)? {
+                    Input::Value(value) => Some(value),
+                    Input::Link(..) => None,
+                })
+            }),
+        }
+    }
+
+    fn whole(&mut self, node: &'g Node, name: &str, what: &str) -> Option<u64> {
+        let value = self.value(node, name);
+        let whole = value.and_then(whole);
+        if whole.is_none() {
+            self.missing(what, value);
+        }
+        whole
+    }
+
+    fn missing(&mut self, what: &str, value: Option<&Value>) {
+        self.recipe.note(match value {
+            Some(value) => format!("{what} {} cannot be used and was left out.", clipped(&value.to_string(), 60)),
+            None => format!("{what} could not be found in the workflow."),
+        });
+    }
+
+    fn sampler(&mut self, node: &'g Node) {
+        let advanced = node.class == "KSamplerAdvanced";
+        self.recipe.seed = self.whole(node, if advanced { "noise_seed" } else { "seed" }, "The seed");
+        self.recipe.steps = self.whole(node, "steps", "The number of steps").and_then(|steps| steps.try_into().ok());
+        let cfg = self.value(node, "cfg");
+        self.recipe.cfg =
+            cfg.and_then(|cfg| cfg.as_f64().or_else(|| cfg.as_str()?.parse().ok())).filter(|cfg| cfg.is_finite());
+        if self.recipe.cfg.is_none() {
+            self.missing("The strength of guidance (cfg)", cfg);
+        }
+        let text = |name: &str| self.value(node, name).and_then(Value::as_str).map(str::to_string);
+        (self.recipe.sampler, self.recipe.scheduler) = (text("sampler_name"), text("scheduler"));
+        if self.recipe.sampler.is_none() {
+            self.missing("The sampler", None);
+        }
+        if self.recipe.scheduler.is_none() {
+            self.missing("The scheduler", None);
+        }
+        self.recipe.note_unknown_names();
+        let number = |name: &str| self.value(node, name).and_then(Value::as_f64);
+        let (denoise, start, end) = (number("denoise"), number("start_at_step"), number("end_at_step"));
+        let steps = self.recipe.steps.map_or(0.0, |steps| steps as f64);
+        let cut = start.is_some_and(|start| start > 0.0) || end.is_some_and(|end| end < steps);
+        if cut || denoise.is_some_and(|denoise| denoise < 1.0) || node.text("add_noise") == Some("disable") {
+            self.recipe.note(
+                "The sampler runs only a part of its steps (denoise, start or end step); here it runs all of them.",
+            );
+        }
+    }
+
+    fn prompts(&mut self, sampler: &'g Node) {
+        for (name, what) in [("positive", "The prompt"), ("negative", "The negative prompt")] {
+            let encoder = self.text_encoder(sampler.inputs.get(name), name);
+            match encoder.and_then(|(node, key)| self.value(node, key)?.as_str()) {
+                Some(text) if name == "positive" => self.recipe.prompt = text.to_string(),
+                Some(text) => self.recipe.negative_prompt = text.to_string(),
+                None => self.missing(what, None),
+            }
+            if let (Some((node, _)), "positive") = (encoder, name) {
+                self.clip_skip(node);
+            }
+        }
+    }
+
+    /// The node that a prompt's text lies in or is linked to, and the input's name.
+    fn text_encoder(&self, from: Option<&'g Input>, role: &str) -> Option<(&'g Node, &'static str)> {
+        let through = [role, "conditioning", "conditioning_1", "conditioning_to"];
+        // The text of a zeroed conditioning does not count, and the empty prompt is something else.
+        let found = |node: &'g Node| match node.class.as_str() {
+            "ConditioningZeroOut" => Some(None),
+            _ => ["text", "text_g", "prompt"]
+                .into_iter()
+                .find(|key| node.inputs.contains_key(*key))
+                .map(|key| Some((node, key))),
+        };
+        self.walk(from, &through, found).flatten()
+    }
+
+    fn clip_skip(&mut self, encoder: &'g Node) {
+        let ends = |node: &'g Node| {
+            (node.inputs.contains_key("stop_at_clip_layer") || node.inputs.contains_key("ckpt_name")).then_some(node)
+        };
+        let Some(node) = self.walk(encoder.inputs.get("clip"), &["clip"], ends) else { return };
+        if !node.inputs.contains_key("stop_at_clip_layer") {
+            self.recipe.clip_skip = Some(1);
+            return;
+        }
+        let layer = self.value(node, "stop_at_clip_layer");
+        let skip = layer.and_then(Value::as_i64).filter(|layer| *layer < 0);
+        match skip.and_then(|layer| usize::try_from(layer.unsigned_abs()).ok()) {
+            Some(skip) => self.recipe.clip_skip = Some(skip),
+            None => self.missing("The text encoder's last layer", layer),
+        }
+    }
+
+    fn models(&mut self, sampler: &'g Node) {
+        let name = |node: &'g Node, key: &str| node.inputs.contains_key(key).then(|| self.value(node, key)?.as_str());
+        let model = self.walk(sampler.inputs.get("model"), &["model"], |node| name(node, "ckpt_name")).flatten();
+        let decodes = |node: &&'g Node| {
+            let is_it = |found: &Node| (found.id == sampler.id).then_some(());
+            node.class.starts_with("VAEDecode")
+                && self.walk(node.inputs.get("samples"), &["samples", "latent_image"], is_it).is_some()
+        };
+        let decoder = self.graph.nodes.iter().find(decodes);
+        let vae = decoder.and_then(|node| self.walk(node.inputs.get("vae"), &["vae"], |node| name(node, "vae_name")));
+        self.recipe.vae = vae.flatten().map(str::to_string);
+        self.recipe.model = model.map(str::to_string);
+        if model.is_none() {
+            self.missing("The checkpoint's name", None);
+        }
+    }
+
+    fn size(&mut self, sampler: &'g Node) {
+        let empty = |node: &'g Node| {
+            let sized = node.inputs.contains_key("width") && node.inputs.contains_key("height");
+            (node.class.starts_with("Empty") && sized).then_some(node)
+        };
+        let through = ["samples", "latent_image", "latent"];
+        let Some(latent) = self.walk(sampler.inputs.get("latent_image"), &through, empty) else {
+            return self.missing("The picture's size", None);
+        };
+        self.recipe.width = self.whole(latent, "width", "The width").and_then(|side| side.try_into().ok());
+        self.recipe.height = self.whole(latent, "height", "The height").and_then(|side| side.try_into().ok());
+        if self.value(latent, "batch_size").and_then(Value::as_f64).is_some_and(|count| count > 1.0) {
+            self.recipe.note("The workflow makes several pictures at once; the seed gives the first of them.");
+        }
+    }
+
+    fn not_understood(&mut self) {
+        for node in &self.graph.nodes {
+            if node.class.starts_with("LoraLoader") {
+                let name = clipped(node.text("lora_name").unwrap_or("?"), 80);
+                self.recipe.note(format!("The LoRA \u{201c}{name}\u{201d} is not used."));
+            } else if !UNDERSTOOD.contains(&node.class.as_str()) {
+                let class = clipped(&node.class, 60);
+                self.recipe.note(format!("Nodes of the kind \u{201c}{class}\u{201d} are not known and were left out."));
+            }
+        }
+    }
+}
+
+/// A whole number from 0, also where a tool wrote it as `20.0` or `"20"`.
+fn whole(value: &Value) -> Option<u64> {
+    /// Above it, doubles are not exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = || value.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=EXACT).contains(float));
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).or_else(|| float().map(|float| float as u64))
+}
