@@ -26,6 +26,9 @@ struct Args {
     /// What it must not show.
     #[arg(long, default_value = "")]
     negative: String,
+    /// A separate VAE file (.safetensors).
+    #[arg(long)]
+    vae: Option<PathBuf>,
     /// A folder of Textual Inversion files, searched recursively.
     #[arg(long)]
     embeddings: Option<PathBuf>,
@@ -84,6 +87,9 @@ async fn run(args: &Args) -> Result<()> {
     let mut sd = StableDiffusion::open(sources(&args.model)?, Options { storage, ..Options::default() }).await?;
     let adapter = sd.gpu().adapter().clone();
     eprintln!("{} ({}), {} storage", adapter.name, adapter.backend, sd.gpu().storage().name());
+    if let Some(vae) = &args.vae {
+        sd.open_vae(sources(vae)?.swap_remove(0)).await?;
+    }
     while sd.load().await? {}
     eprintln!("loaded {} MB in {:.1} s", sd.loaded().1 / 1_000_000, begun.elapsed().as_secs_f64());
     if let Some(folder) = &args.embeddings {
@@ -109,7 +115,8 @@ async fn run(args: &Args) -> Result<()> {
     }
     let image = generation.image(&sd).await?;
     eprintln!("GPU memory: {} MB at most", sd.gpu().peak() / 1_000_000);
-    write(&args.out, &image.png()?)
+    while sd.hash().await? {}
+    write(&args.out, &image.png_with(&generation.recipe(&sd))?)
 }
 
 fn params(args: &Args) -> Result<Params> {

@@ -16,7 +16,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("prompt", &["files", "error"]),
     ("samplers", &["error"]),
     ("recipe", &["files", "error"]),
-    ("pipeline", &["models", "weights", "kernels", "gpu", "prompt", "samplers", "files", "error"]),
+    ("pipeline", &["models", "weights", "kernels", "gpu", "prompt", "samplers", "recipe", "files", "error"]),
     ("reference", &["files", "prompt", "samplers", "error"]),
     // `gpu` for the options a model is opened with.
     ("web", &["pipeline", "files", "prompt", "samplers", "recipe", "gpu", "error"]),

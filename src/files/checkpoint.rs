@@ -133,7 +133,7 @@ pub(super) fn insert(
     }
 }
 
-fn check_dtypes(file: &str, arrays: &BTreeMap<String, ArrayInfo>) -> Result<()> {
+pub(super) fn check_dtypes(file: &str, arrays: &BTreeMap<String, ArrayInfo>) -> Result<()> {
     let odd = arrays.values().find(|array| !matches!(array.dtype, DType::F16 | DType::BF16 | DType::F32));
     match odd {
         None => Ok(()),

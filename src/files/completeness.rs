@@ -24,6 +24,13 @@ pub fn expected(arrays: &Arrays) -> Vec<String> {
     needs.names
 }
 
+/// Every tensor the VAE's decoder needs, given the blocks `arrays` shows.
+pub fn expected_vae(arrays: &Arrays) -> Vec<String> {
+    let mut needs = Needs { arrays, names: Vec::new() };
+    needs.vae_decoder();
+    needs.names
+}
+
 /// Refuses a checkpoint that lacks some of `expected`, naming a few.
 pub fn check(file: &str, arrays: &Arrays, expected: &[String]) -> Result<()> {
     let missing: Vec<&str> = expected.iter().filter(|name| !arrays.contains_key(*name)).map(String::as_str).collect();

@@ -24,6 +24,7 @@ mod ti_layout;
 pub mod torch_file;
 mod torch_legacy;
 mod torch_zip;
+pub mod vae_file;
 
 pub use array::{ArrayInfo, DType};
 pub use checkpoint::Checkpoint;

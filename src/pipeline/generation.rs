@@ -24,6 +24,7 @@ pub struct Generation {
     prepared: Prepared,
     done: usize,
     warnings: Vec<Warning>,
+    used: Vec<String>,
 }
 
 /// How far a picture is.
@@ -44,6 +45,8 @@ impl Generation {
         let sigmas = params.schedule.sigmas(&trained, params.steps)?;
         let [negative, prompt] = sd.read_prompts(params);
         let warnings = joint_warnings(&prompt, &negative);
+        let mut used = prompt.used.clone();
+        used.extend(negative.used.iter().filter(|name| !prompt.used.contains(name)).cloned());
         // As ComfyUI, guidance of strength 1 leaves the negative prompt out altogether.
         let guided = params.cfg != 1.0 || prompt.parts.len() > 1;
         let scenarios = if guided { vec![negative, prompt] } else { vec![prompt] };
@@ -75,6 +78,7 @@ impl Generation {
             prepared,
             done: 0,
             warnings,
+            used,
         })
     }
 
@@ -86,6 +90,11 @@ impl Generation {
     /// What the prompts say that could not be done.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Names of the embeddings that the prompts call.
+    pub fn used_embeddings(&self) -> Vec<String> {
+        self.used.clone()
     }
 
     /// How far it is.

@@ -3,14 +3,16 @@
 mod conditioning;
 mod generation;
 mod image;
+mod library;
+mod model;
 mod params;
+mod recipe;
 
 use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
 use crate::files::Source;
-use crate::files::checkpoint::Checkpoint;
-use crate::files::textual_inversion::{Embedding, read_embeddings};
+use crate::files::{Checkpoint, vae_file};
 use crate::gpu::{Gpu, Options};
 use crate::models::{Clip, Unet, Vae};
 use crate::prompt::{self, Library, Parsed, Scenario, Syntax, Tokenizer, expand, parse, scenario};
@@ -19,6 +21,8 @@ use crate::weights::{Filling, Weights};
 pub use conditioning::Conditioning;
 pub use generation::{Generation, Progress};
 pub use image::Image;
+pub use library::Craft;
+pub use model::Model;
 pub use params::Params;
 
 /// A Stable Diffusion 1.5 checkpoint on the GPU, with the embeddings added to it.
@@ -30,6 +34,9 @@ pub struct StableDiffusion {
     tokenizer: Tokenizer,
     library: Library,
     filling: Filling,
+    model: Model,
+    /// A VAE that will take the place of the checkpoint's once it is loaded.
+    next_vae: Option<(Vae, Filling, String)>,
 }
 
 impl StableDiffusion {
@@ -40,6 +47,7 @@ impl StableDiffusion {
     /// No GPU, or what is wrong with the files, in a sentence for the user.
     pub async fn open(sources: Vec<Rc<dyn Source>>, options: Options) -> Result<Self> {
         let checkpoint = Checkpoint::open(sources).await?;
+        let model = Model::of(&checkpoint);
         let gpu = Gpu::open(options).await?;
         let weights = Weights::new(&gpu, checkpoint);
         let clip = Clip::load(&weights.at("text_encoder"))?;
@@ -47,7 +55,20 @@ impl StableDiffusion {
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
         gpu.finish().await?;
-        Ok(Self { gpu, clip, unet, vae, tokenizer: Tokenizer::clip()?, library: Library::new(), filling })
+        let (tokenizer, library) = (Tokenizer::clip()?, Library::new());
+        Ok(Self { gpu, clip, unet, vae, tokenizer, library, filling, model, next_vae: None })
+    }
+
+    /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on.
+    ///
+    /// # Errors
+    /// What is wrong with the file, in a sentence for the user. The VAE in use stays.
+    pub async fn open_vae(&mut self, source: Rc<dyn Source>) -> Result<()> {
+        let name = source.name().rsplit('/').next().unwrap_or_default().to_string();
+        let weights = Weights::new(&self.gpu, vae_file::open(source).await?);
+        let vae = Vae::load(&weights.at("vae"))?;
+        self.next_vae = Some((vae, weights.fill(), name));
+        self.gpu.finish().await
     }
 
     /// Brings in a slice of the checkpoint; false once all is there.
@@ -55,12 +76,37 @@ impl StableDiffusion {
     /// # Errors
     /// When the file cannot be read or the GPU fails.
     pub async fn load(&mut self) -> Result<bool> {
-        self.filling.step().await
+        if self.filling.step().await? {
+            return Ok(true);
+        }
+        let Some((_, filling, _)) = &mut self.next_vae else { return Ok(false) };
+        if filling.step().await? {
+            return Ok(true);
+        }
+        if let Some((vae, _, name)) = self.next_vae.take() {
+            self.vae = vae;
+            self.model.vae = Some(name);
+        }
+        Ok(false)
     }
 
     /// Bytes loaded, and bytes in all.
     pub fn loaded(&self) -> (u64, u64) {
-        (self.filling.loaded(), self.filling.total())
+        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling, _)| (filling.loaded(), filling.total()));
+        (self.filling.loaded() + more.0, self.filling.total() + more.1)
+    }
+
+    /// What the model is called in recipes.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Hashes a slice of a single-file checkpoint; false once the hash is known. Recipes carry it from then on.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn hash(&mut self) -> Result<bool> {
+        self.model.hash_slice().await
     }
 
     /// The device it lives on.
@@ -71,41 +117,6 @@ impl StableDiffusion {
     /// Numbers per token: the width an embedding must have.
     pub fn text_width(&self) -> usize {
         self.clip.width()
-    }
-
-    /// Reads an embedding file and adds what fits this model, under the file's name.
-    ///
-    /// # Errors
-    /// What is wrong with the file; [`Code::WrongWidth`] when it was made for another model.
-    pub fn add_embedding(&mut self, file_name: &str, bytes: &[u8]) -> Result<Vec<Rc<Embedding>>> {
-        let width = self.clip.width();
-        let (fitting, others): (Vec<_>, Vec<_>) =
-            read_embeddings(file_name, bytes)?.into_iter().partition(|embedding| embedding.width == width);
-        if let (true, Some(other)) = (fitting.is_empty(), others.first()) {
-            let sentence = format!(
-                "embedding {} ignored: {} != {width}. Its vectors have {} numbers, this model's words have {width}{}",
-                other.name,
-                other.width,
-                other.width,
-                made_for(other.width)
-            );
-            return Err(Error::new(Code::WrongWidth, sentence));
-        }
-        let names: Vec<String> = fitting.iter().map(|embedding| embedding.name.clone()).collect();
-        for embedding in fitting {
-            self.library.insert(embedding);
-        }
-        Ok(names.iter().filter_map(|name| self.library.get(name)).map(|(_, embedding)| embedding.clone()).collect())
-    }
-
-    /// The embeddings at hand.
-    pub fn library(&self) -> &Library {
-        &self.library
-    }
-
-    /// Takes an embedding out; false if there is none of that name.
-    pub fn remove_embedding(&mut self, name: &str) -> bool {
-        self.library.remove(name).is_some()
     }
 
     /// Reads a prompt as [`start`](Self::start) would.
@@ -139,14 +150,5 @@ impl StableDiffusion {
             return Err(Error::new(Code::Busy, "the model is still being loaded: wait until load() says it is done"));
         }
         Generation::start(self, params).await
-    }
-}
-
-fn made_for(width: usize) -> &'static str {
-    match width {
-        768 => ": it was made for Stable Diffusion 1.x",
-        1024 => ": it was made for Stable Diffusion 2.x",
-        1280 => ": it was made for SDXL's second text encoder",
-        _ => ": it was made for another model",
     }
 }

@@ -3,7 +3,9 @@
 //! `pkg/worker.js` owns these objects; what a page sees is `pkg/index.js`.
 
 mod errors;
+mod library;
 mod options;
+mod recipes;
 mod sources;
 
 use std::rc::Rc;
@@ -12,12 +14,12 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Code, Error, Result};
-use crate::files::textual_inversion::Embedding;
 use crate::gpu::{Options, Storage};
 use crate::pipeline::StableDiffusion;
-use crate::prompt::{Piece, Syntax, Warning};
+use crate::prompt::{Piece, Warning};
 
 use errors::to_js;
+use library::embedding_info;
 
 /// Runs once when the module is loaded: panics become readable console messages.
 #[wasm_bindgen(start)]
@@ -131,10 +133,54 @@ impl Engine {
         Ok(sd.library().iter().map(|(name, embedding)| JsValue::from(embedding_info(name, embedding))).collect())
     }
 
-    /// `{windows, tokens, warnings, used}` of a prompt: what the text encoder would see.
-    pub fn tokens(&self, prompt: &str) -> Result<Object, JsValue> {
+    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, url}]`; `load` then brings it in.
+    #[wasm_bindgen(js_name = openVae)]
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
+    pub async fn open_vae(&self, files: Array) -> Result<(), JsValue> {
+        let mut sources = sources::from_js(&files).await.map_err(to_js)?;
+        let source = sources
+            .pop()
+            .filter(|_| sources.is_empty())
+            .ok_or_else(|| to_js(Error::new(Code::BadOption, "a VAE is one file: choose a single .safetensors")))?;
+        let sd = self.sd()?.clone();
+        let mut sd = sd.try_borrow_mut().map_err(busy)?;
+        sd.open_vae(source).await.map_err(to_js)
+    }
+
+    /// Hashes a slice of a single-file model; true while there is more. Pictures carry the hash from then on.
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
+    pub async fn hash(&self) -> Result<bool, JsValue> {
+        let sd = self.sd()?.clone();
+        let mut sd = sd.try_borrow_mut().map_err(busy)?;
+        sd.hash().await.map_err(to_js)
+    }
+
+    /// Norms, nearest words and budget of an embedding.
+    #[wasm_bindgen(js_name = embeddingFacts)]
+    pub fn embedding_facts(&self, name: &str) -> Result<Object, JsValue> {
         let sd = self.sd()?.try_borrow().map_err(busy)?;
-        let parsed = sd.parse(prompt, Syntax::Comfy);
+        sd.embedding_facts(name).map(|facts| library::facts(&facts)).map_err(to_js)
+    }
+
+    /// Makes an embedding of words or of others, and adds it; see `CraftSpec` in `index.d.ts`.
+    #[wasm_bindgen(js_name = craftEmbedding)]
+    pub fn craft_embedding(&self, spec: &JsValue) -> Result<Object, JsValue> {
+        let (name, craft) = library::craft(spec).map_err(to_js)?;
+        let mut sd = self.sd()?.try_borrow_mut().map_err(busy)?;
+        let made = sd.craft_embedding(&name, &craft).map_err(to_js)?;
+        Ok(embedding_info(&made.name, &made))
+    }
+
+    /// An embedding as a file: `safetensors` (kohya's layout) or `pt` (A1111's).
+    #[wasm_bindgen(js_name = exportEmbedding)]
+    pub fn export_embedding(&self, name: &str, format: &str) -> Result<Vec<u8>, JsValue> {
+        self.sd()?.try_borrow().map_err(busy)?.export_embedding(name, format).map_err(to_js)
+    }
+
+    /// `{windows, tokens, warnings, used}` of a prompt: what the text encoder would see.
+    pub fn tokens(&self, prompt: &str, prompt_syntax: Option<String>) -> Result<Object, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        let parsed = sd.parse(prompt, options::syntax(prompt_syntax.as_deref()).map_err(to_js)?);
         let end = |piece: &Piece| matches!(piece, Piece::Id(crate::prompt::BOS | crate::prompt::EOS));
         let tokens = parsed.windows.iter().flat_map(|window| &window.tokens).filter(|token| !end(&token.piece)).count();
         Ok(object([
@@ -205,12 +251,12 @@ impl Generation {
         self.inner.step().await.map_err(to_js)
     }
 
-    /// The picture as the latents now are, as the bytes of a PNG.
+    /// The picture as the latents now are, as the bytes of a PNG that carries its recipe.
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
     pub async fn image(&self) -> Result<Vec<u8>, JsValue> {
         let sd = self.sd.try_borrow().map_err(busy)?;
         let image = self.inner.image(&sd).await.map_err(to_js)?;
-        image.png().map_err(to_js)
+        image.png_with(&self.inner.recipe(&sd)).map_err(to_js)
     }
 }
 
@@ -221,20 +267,6 @@ fn object<const N: usize>(entries: [(&str, JsValue); N]) -> Object {
         let _ = Reflect::set(&object, &key.into(), &value);
     }
     object
-}
-
-fn embedding_info(name: &str, embedding: &Embedding) -> Object {
-    object([
-        ("name", name.into()),
-        ("vectors", embedding.vectors.into()),
-        ("width", embedding.width.into()),
-        ("dtype", embedding.dtype.name().into()),
-        ("layout", embedding.layout.into()),
-        ("key", embedding.key.as_str().into()),
-        ("sha256", embedding.sha256.as_str().into()),
-        ("shortHash", embedding.sha256.get(..12).unwrap_or_default().into()),
-        ("warnings", embedding.warnings.iter().map(JsValue::from).collect::<Array>().into()),
-    ])
 }
 
 fn warnings_info(warnings: &[Warning]) -> Array {

@@ -5,13 +5,26 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Code, Error, Result};
 use crate::pipeline::Params;
+use crate::prompt::Syntax;
 use crate::samplers::{Sampler, Schedule};
 
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 10] =
-    ["prompt", "negativePrompt", "steps", "cfg", "width", "height", "seed", "sampler", "scheduler", "clipSkip"];
+const GENERATE: [&str; 12] = [
+    "prompt",
+    "negativePrompt",
+    "steps",
+    "cfg",
+    "width",
+    "height",
+    "seed",
+    "sampler",
+    "scheduler",
+    "clipSkip",
+    "promptSyntax",
+    "keepEmbeddingsWhole",
+];
 
 /// The parameters of a picture from `GenerateOptions`.
 pub fn params(options: &JsValue) -> Result<Params> {
@@ -20,7 +33,8 @@ pub fn params(options: &JsValue) -> Result<Params> {
     Ok(Params {
         prompt: fields.text("prompt")?.unwrap_or_default(),
         negative_prompt: fields.text("negativePrompt")?.unwrap_or_default(),
-        syntax: defaults.syntax,
+        syntax: syntax(fields.text("promptSyntax")?.as_deref())?,
+        keep_embeddings_whole: fields.truth("keepEmbeddingsWhole")?.unwrap_or(false),
         steps: fields.whole("steps")?.unwrap_or(defaults.steps),
         cfg: fields.number("cfg")?.map_or(defaults.cfg, |cfg| cfg as f32),
         width: fields.whole("width")?.unwrap_or(defaults.width),
@@ -30,6 +44,15 @@ pub fn params(options: &JsValue) -> Result<Params> {
         schedule: fields.text("scheduler")?.map_or(Ok(defaults.schedule), |name| Schedule::from_name(&name))?,
         clip_skip: fields.whole("clipSkip")?.unwrap_or(defaults.clip_skip),
     })
+}
+
+/// The grammar of prompts by its name.
+pub fn syntax(name: Option<&str>) -> Result<Syntax> {
+    match name {
+        None | Some("comfy") => Ok(Syntax::Comfy),
+        Some("a1111") => Ok(Syntax::A1111),
+        Some(other) => Err(bad("promptSyntax", &format!("\"{other}\""), "comfy or a1111")),
+    }
 }
 
 impl<'a> Fields<'a> {
@@ -61,12 +84,41 @@ impl<'a> Fields<'a> {
         self.get(key).map(text).transpose()
     }
 
-    fn number(&self, key: &str) -> Result<Option<f64>> {
+    fn truth(&self, key: &str) -> Result<Option<bool>> {
+        let truth = |value: JsValue| value.as_bool().ok_or_else(|| bad(key, &shown(&value), "true or false"));
+        self.get(key).map(truth).transpose()
+    }
+
+    /// The field is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// A string that must be there.
+    pub fn needed_text(&self, key: &str) -> Result<String> {
+        self.text(key)?.ok_or_else(|| bad(key, "missing", "a string"))
+    }
+
+    /// A number that must be there.
+    pub fn needed_number(&self, key: &str) -> Result<f32> {
+        self.number(key)?.map(|number| number as f32).ok_or_else(|| bad(key, "missing", "a number"))
+    }
+
+    /// A list that must be there.
+    pub fn list(&self, key: &str) -> Result<Vec<JsValue>> {
+        let value = self.get(key).unwrap_or(JsValue::UNDEFINED);
+        let list = value.dyn_ref::<js_sys::Array>().map(|list| list.iter().collect());
+        list.ok_or_else(|| bad(key, &shown(&value), "a list"))
+    }
+
+    /// A number, if there is one.
+    pub fn number(&self, key: &str) -> Result<Option<f64>> {
         let number = |value: JsValue| value.as_f64().ok_or_else(|| bad(key, &shown(&value), "a number"));
         self.get(key).map(number).transpose()
     }
 
-    fn whole(&self, key: &str) -> Result<Option<usize>> {
+    /// A whole number, if there is one.
+    pub fn whole(&self, key: &str) -> Result<Option<usize>> {
         let whole = |number: f64| {
             let fits = number.fract() == 0.0 && (0.0..=1e9).contains(&number);
             fits.then_some(number as usize).ok_or_else(|| bad(key, &number.to_string(), "a whole number, not negative"))
@@ -75,7 +127,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A number, a BigInt, or a decimal string; −1 draws one.
-    fn seed(&self) -> Result<Option<u64>> {
+    pub fn seed(&self) -> Result<Option<u64>> {
         let Some(value) = self.get("seed") else { return Ok(None) };
         let text = match value.as_f64() {
             // Above 2^53 a number is not the one that was written: pass those as strings or BigInts.
@@ -101,6 +153,7 @@ fn shown(value: &JsValue) -> String {
     text.unwrap_or_else(|| format!("{value:?}")).chars().take(60).collect()
 }
 
-fn bad(key: &str, found: &str, expected: &str) -> Error {
+/// The error for a value that cannot be used.
+pub fn bad(key: &str, found: &str, expected: &str) -> Error {
     Error::new(Code::BadOption, format!("{key} is {found}; it must be {expected}"))
 }

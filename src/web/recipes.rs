@@ -1,0 +1,111 @@
+//! Recipes for JavaScript: read from pictures and texts, written as texts.
+
+use js_sys::{Array, Object};
+use wasm_bindgen::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::recipe::{Dialect, Recipe, comfy, infotext, read};
+
+use super::errors::to_js;
+use super::object;
+use super::options::{Fields, bad};
+
+/// Reads the recipe of a PNG, JPEG or WebP picture, or of a text; `fileName` is what errors call it.
+#[wasm_bindgen(js_name = readRecipe)]
+pub fn read_recipe(bytes: &[u8], file_name: &str) -> Result<Object, JsValue> {
+    let named = |error: Error| Error::new(error.code, format!("{file_name}: {}", error.message));
+    read(bytes).map(|recipe| to_object(&recipe)).map_err(|error| to_js(named(error)))
+}
+
+/// Writes a recipe as A1111's text (`a1111`), ComfyUI's API JSON (`comfy`) or workflow JSON (`workflow`).
+#[wasm_bindgen(js_name = recipeText)]
+pub fn recipe_text(recipe: &JsValue, form: &str) -> Result<String, JsValue> {
+    let recipe = from_object(recipe).map_err(to_js)?;
+    match form {
+        "a1111" => Ok(infotext::write(&recipe)),
+        "comfy" => Ok(comfy::api_json(&recipe)),
+        "workflow" => Ok(comfy::workflow_json(&recipe)),
+        other => Err(to_js(bad("form", &format!("\"{other}\""), "a1111, comfy or workflow"))),
+    }
+}
+
+fn to_object(recipe: &Recipe) -> Object {
+    let text = |text: &Option<String>| text.as_deref().map_or(JsValue::UNDEFINED, JsValue::from);
+    let size = |size: Option<usize>| size.map_or(JsValue::UNDEFINED, JsValue::from);
+    let embedding = |(name, hash): &(String, String)| {
+        JsValue::from(object([("name", name.as_str().into()), ("shortHash", hash.as_str().into())]))
+    };
+    let syntax = recipe.dialect.map_or(JsValue::UNDEFINED, |dialect| match dialect {
+        Dialect::Comfy => "comfy".into(),
+        Dialect::A1111 => "a1111".into(),
+    });
+    object([
+        ("prompt", recipe.prompt.as_str().into()),
+        ("negativePrompt", recipe.negative_prompt.as_str().into()),
+        ("steps", size(recipe.steps)),
+        ("sampler", text(&recipe.sampler)),
+        ("scheduler", text(&recipe.scheduler)),
+        ("cfg", recipe.cfg.map_or(JsValue::UNDEFINED, JsValue::from)),
+        ("seed", recipe.seed.map_or(JsValue::UNDEFINED, |seed| seed.to_string().into())),
+        ("width", size(recipe.width)),
+        ("height", size(recipe.height)),
+        ("clipSkip", size(recipe.clip_skip)),
+        ("model", text(&recipe.model)),
+        ("modelHash", text(&recipe.model_hash)),
+        ("vae", text(&recipe.vae)),
+        ("promptSyntax", syntax),
+        ("embeddings", recipe.embeddings.iter().map(embedding).collect::<Array>().into()),
+        ("notes", recipe.notes.iter().map(JsValue::from).collect::<Array>().into()),
+    ])
+}
+
+const FIELDS: [&str; 16] = [
+    "prompt",
+    "negativePrompt",
+    "steps",
+    "sampler",
+    "scheduler",
+    "cfg",
+    "seed",
+    "width",
+    "height",
+    "clipSkip",
+    "model",
+    "modelHash",
+    "vae",
+    "promptSyntax",
+    "embeddings",
+    "notes",
+];
+
+fn from_object(recipe: &JsValue) -> Result<Recipe> {
+    let fields = Fields::new(recipe, &FIELDS)?;
+    let embedding = |value: &JsValue| {
+        let fields = Fields::new(value, &["name", "shortHash"])?;
+        Ok((fields.needed_text("name")?, fields.text("shortHash")?.unwrap_or_default()))
+    };
+    let embeddings = if fields.has("embeddings") { fields.list("embeddings")? } else { Vec::new() };
+    let dialect = match fields.text("promptSyntax")?.as_deref() {
+        None => None,
+        Some("a1111") => Some(Dialect::A1111),
+        Some(_) => Some(Dialect::Comfy),
+    };
+    Ok(Recipe {
+        prompt: fields.text("prompt")?.unwrap_or_default(),
+        negative_prompt: fields.text("negativePrompt")?.unwrap_or_default(),
+        steps: fields.whole("steps")?,
+        sampler: fields.text("sampler")?,
+        scheduler: fields.text("scheduler")?,
+        cfg: fields.number("cfg")?.filter(|cfg| cfg.is_finite()),
+        seed: fields.seed()?,
+        width: fields.whole("width")?,
+        height: fields.whole("height")?,
+        clip_skip: fields.whole("clipSkip")?,
+        model: fields.text("model")?,
+        model_hash: fields.text("modelHash")?,
+        vae: fields.text("vae")?,
+        dialect,
+        embeddings: embeddings.iter().map(embedding).collect::<Result<_>>()?,
+        ..Recipe::default()
+    })
+}
