@@ -3,10 +3,14 @@
 //! ```text
 //! cargo run --example tokens -- --embeddings DIR --prompt "a photo of embedding:foo"
 //! cargo run --example tokens -- --stub foo=2,EasyNegative=8 --syntax a1111 --prompt "(foo:1.2)"
+//! cargo run --example tokens -- --syntax a1111 --steps 20 --prompt "a [cat:dog:0.5] AND [red|blue] sky :0.7"
+//! cargo run --example tokens -- --seed 1234 --prompt "a {red|blue} car // or a bus"
 //! ```
 //!
 //! The form is that of `tests/golden/prompt/comfy_tokens.jsonl`, so that the output can be laid beside ComfyUI's. A run
-//! of the end token at the end of a window is shown once.
+//! of the end token at the end of a window is shown once. With `--seed`, `expanded` is the text whose windows follow. A prompt
+//! that changes over the steps has a `schedule` besides the windows of its first step, and one that A1111's `AND` joins or
+//! weighs has `parts`, each with its weight.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +20,9 @@ use serde_json::{Value, json};
 use wordbrush::error::{Code, Error, Result};
 use wordbrush::files::DType;
 use wordbrush::files::textual_inversion::{Embedding, read_embeddings};
-use wordbrush::prompt::{EOS, Library, Parsed, Piece, Syntax, Token, Tokenizer, Window, parse};
+use wordbrush::prompt::{
+    EOS, Library, Options, Part, Piece, Scenario, Span, Syntax, Token, Tokenizer, Warning, Window, expand, scenario,
+};
 
 /// Endings of files that may hold embeddings.
 const ENDINGS: [&str; 6] = ["safetensors", "sft", "pt", "pth", "bin", "ckpt"];
@@ -36,6 +42,12 @@ struct Arguments {
     /// The grammar of the prompt.
     #[arg(long, value_enum, default_value = "comfy")]
     syntax: Grammar,
+    /// Denoising steps, for A1111's schedules.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    steps: u16,
+    /// Strip comments and choose one option of every `{a|b}`, as ComfyUI's page does, by this seed.
+    #[arg(long)]
+    seed: Option<u64>,
     /// The prompt.
     #[arg(long, allow_hyphen_values = true)]
     prompt: String,
@@ -66,14 +78,20 @@ fn run(arguments: &Arguments) -> Result<Value> {
         add_folder(folder, "", &mut library)?;
     }
     for stub in &arguments.stub {
-        library.insert(stub_of(stub)?);
+        add(stub_of(stub)?, &mut library);
     }
     let syntax = match arguments.syntax {
         Grammar::Comfy => Syntax::Comfy,
         Grammar::A1111 => Syntax::A1111,
     };
-    let parsed = parse(&arguments.prompt, syntax, &Tokenizer::clip()?, &library);
-    Ok(shown(&arguments.prompt, &parsed))
+    let options = Options { syntax, steps: arguments.steps.into(), ..Options::default() };
+    let expanded = arguments.seed.filter(|_| syntax == Syntax::Comfy).map(|seed| expand(&arguments.prompt, seed));
+    let text = expanded.as_deref().unwrap_or(&arguments.prompt);
+    let mut value = shown(&arguments.prompt, &scenario(text, &options, &Tokenizer::clip()?, &library));
+    if let (Some(expanded), Some(fields)) = (&expanded, value.as_object_mut()) {
+        fields.insert("expanded".to_owned(), json!(expanded));
+    }
+    Ok(value)
 }
 
 /// Reads every embedding in a folder; `prefix` is its path from the first one, with a slash at the end.
@@ -93,11 +111,18 @@ fn add_folder(folder: &Path, prefix: &str, library: &mut Library) -> Result<()> 
                 .map_err(|error| Error::new(Code::Read, format!("{} cannot be read: {error}", path.display())))?;
             for mut embedding in read_embeddings(&name, &bytes)? {
                 embedding.name = format!("{prefix}{}", embedding.name);
-                library.insert(embedding);
+                add(embedding, library);
             }
         }
     }
     Ok(())
+}
+
+/// Adds an embedding, and says so if another of that name is there.
+fn add(embedding: Embedding, library: &mut Library) {
+    if let Some(notice) = library.insert(embedding).notice {
+        eprintln!("{}", notice.message);
+    }
 }
 
 fn stub_of(text: &str) -> Result<Embedding> {
@@ -117,19 +142,42 @@ fn stub_of(text: &str) -> Result<Embedding> {
     })
 }
 
-fn shown(prompt: &str, parsed: &Parsed) -> Value {
-    let missing = parsed.warnings.iter().filter(|warning| warning.code == "UNKNOWN_EMBEDDING");
+fn shown(prompt: &str, scenario: &Scenario) -> Value {
+    let missing = scenario.warnings.iter().filter(|warning| warning.code == "UNKNOWN_EMBEDDING");
     // ComfyUI's words.
     let log: Vec<String> =
         missing.map(|warning| format!("warning, embedding:{} does not exist, ignoring", warning.about)).collect();
-    let warning = |warning: &wordbrush::prompt::Warning| json!({ "code": warning.code, "message": warning.message });
-    json!({
+    let warning = |warning: &Warning| json!({ "code": warning.code, "message": warning.message });
+    let first = scenario.parts.first().and_then(|part| part.spans.first());
+    let mut value = json!({
         "prompt": prompt,
-        "windows": parsed.windows.iter().map(shown_window).collect::<Vec<_>>(),
+        "windows": first.map(shown_windows),
         "log": log.join("\n"),
-        "lookups": parsed.lookups,
-        "warnings": parsed.warnings.iter().map(warning).collect::<Vec<_>>(),
-    })
+        "lookups": first.map(|span| &span.parsed.lookups),
+        "warnings": scenario.warnings.iter().map(warning).collect::<Vec<_>>(),
+    });
+    let Some(fields) = value.as_object_mut() else { return value };
+    match scenario.parts.as_slice() {
+        [part] if part.weight == 1.0 => {
+            if part.spans.len() > 1 {
+                fields.insert("schedule".to_owned(), shown_schedule(part));
+            }
+        }
+        parts => {
+            let part = |part: &Part| json!({ "weight": shown_weight(part.weight), "schedule": shown_schedule(part) });
+            fields.insert("parts".to_owned(), parts.iter().map(part).collect());
+        }
+    }
+    value
+}
+
+fn shown_schedule(part: &Part) -> Value {
+    let span = |span: &Span| json!({ "until": span.until, "text": span.text, "windows": shown_windows(span) });
+    part.spans.iter().map(span).collect()
+}
+
+fn shown_windows(span: &Span) -> Vec<Value> {
+    span.parsed.windows.iter().map(shown_window).collect()
 }
 
 fn shown_window(window: &Window) -> Value {
@@ -141,10 +189,14 @@ fn shown_window(window: &Window) -> Value {
 }
 
 fn shown_token(token: &Token) -> Value {
-    // Through its shortest text, a weight of 1.1 is shown as 1.1 and not as the nearest f32.
-    let weight: f64 = token.weight.to_string().parse().unwrap_or(1.0);
+    let weight = shown_weight(token.weight);
     match &token.piece {
         Piece::Id(id) => json!([id, weight]),
         Piece::Row { embedding, row } => json!([format!("<{}#{row}>", embedding.name), weight]),
     }
+}
+
+/// Through its shortest text, a weight of 1.1 is shown as 1.1 and not as the nearest f32.
+fn shown_weight(weight: f32) -> f64 {
+    weight.to_string().parse().unwrap_or(1.0)
 }

@@ -12,8 +12,18 @@ mod a1111;
 mod anything;
 #[path = "prompt/comfy.rs"]
 mod comfy;
+#[path = "prompt/craft.rs"]
+mod craft;
+#[path = "prompt/dynamic.rs"]
+mod dynamic;
+#[path = "prompt/facts.rs"]
+mod facts;
 #[path = "prompt/library.rs"]
 mod library;
+#[path = "prompt/scenario.rs"]
+mod scenario;
+#[path = "prompt/schedule.rs"]
+mod schedule;
 #[path = "prompt/tokenizer.rs"]
 mod tokenizer;
 
@@ -54,7 +64,7 @@ fn embedding(name: &str, vectors: usize) -> Embedding {
 fn library_of(names: &[(&str, usize)]) -> Library {
     let mut library = Library::new();
     for (name, vectors) in names {
-        assert!(library.insert(embedding(name, *vectors)).is_none());
+        assert!(library.insert(embedding(name, *vectors)).replaced.is_none());
     }
     library
 }

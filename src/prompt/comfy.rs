@@ -8,15 +8,15 @@ use std::ops::Range;
 use super::syntax::{Segment, segments};
 use super::{Parsed, Reader, Token, WINDOW, Window, short};
 
-const PREFIX: &str = "embedding:";
+pub(super) const PREFIX: &str = "embedding:";
 
 /// A name ends at one of these, at whitespace, or with the text.
-const ENDS_NAME: &[char] = &[',', '<', '[', ']', ')', '(', '|'];
+pub(super) const ENDS_NAME: &[char] = &[',', '<', '[', ']', ')', '(', '|'];
 
 /// Punctuation that may follow a name in a sentence; tried without it if the name is unknown.
-const AFTER_NAME: &[char] = &['.', ';', ':'];
+pub(super) const AFTER_NAME: &[char] = &['.', ';', ':'];
 
-/// From this many tokens on, a group is cut where a window ends instead of being moved to the next one.
+/// From this many tokens on, a group is cut where a window ends instead of being moved to the next one (ComfyUI's rule).
 const LARGE: usize = 8;
 
 /// Tokens that stay together if they are few: a run of plain text or the rows of one embedding.
@@ -41,7 +41,7 @@ pub(super) fn windows(text: &str, reader: Reader, report: &mut Parsed) -> Vec<Wi
         }
     }
     let Grouping { groups, report, .. } = grouping;
-    pack(groups, report)
+    pack(groups, reader.keep_whole, report)
 }
 
 struct Grouping<'a> {
@@ -154,20 +154,22 @@ fn warn_of_missing(name: &str, body: &str, reader: Reader, report: &mut Parsed) 
     let mut message = format!("There is no embedding \u{201c}{}\u{201d}; it is left out.", short(name));
     if let Some((before, _)) = name.split_once(':').filter(|(before, _)| reader.library.get(before).is_some()) {
         message += &format!(" A weight needs parentheses: (embedding:{before}:1.2).");
-    } else if let Some(near) = reader.library.nearest(name) {
+    } else if let Some(near) = Some(name).filter(|_| !report.is_full()).and_then(|name| reader.library.nearest(name)) {
         message += &format!(" Did you mean \u{201c}{near}\u{201d}?");
     }
     report.warn("UNKNOWN_EMBEDDING", about, message);
 }
 
-/// Fills windows with groups. A group that does not fit starts the next window if it is small, and is cut if it is large.
-fn pack(groups: Vec<Group>, report: &mut Parsed) -> Vec<Window> {
+/// Fills windows with groups. A group that does not fit starts the next window if it is small, and is cut if it is large;
+/// with `keep_whole` it is not cut if it is an embedding that fits a window of its own.
+fn pack(groups: Vec<Group>, keep_whole: bool, report: &mut Parsed) -> Vec<Window> {
     const ROOM: usize = WINDOW - 2;
     let mut windows = Vec::new();
     let mut open: Vec<Token> = Vec::with_capacity(WINDOW);
     for Group { tokens, name } in groups {
         let fits = open.len() + tokens.len() <= ROOM;
-        if fits || tokens.len() < LARGE {
+        let moved = tokens.len() < LARGE || keep_whole && name.is_some() && tokens.len() <= ROOM;
+        if fits || moved {
             if !fits {
                 windows.push(Window::closed(std::mem::take(&mut open)));
             }
@@ -176,7 +178,7 @@ fn pack(groups: Vec<Group>, report: &mut Parsed) -> Vec<Window> {
         }
         if let Some(name) = name.filter(|_| open.len() < ROOM || tokens.len() > ROOM) {
             let message = format!(
-                "The embedding \u{201c}{}\u{201d} ({} vectors) is split between two windows of 75 tokens; put it earlier.",
+                "The embedding \u{201c}{}\u{201d} ({} vectors) is split between two windows of 75 tokens; put it earlier or keep embeddings whole.",
                 short(&name),
                 tokens.len()
             );

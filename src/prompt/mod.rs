@@ -3,10 +3,23 @@
 //! Two grammars are read, never mixed: [`Syntax::Comfy`] (the default; `comfy.rs`, with the weights of `syntax.rs`) and
 //! [`Syntax::A1111`] (`a1111.rs`). Both end in the same [`Window`]s. Whatever the text, something is made of it: what was
 //! not understood becomes a [`Warning`], never an error.
+//!
+//! The way of a prompt: [`expand`] for ComfyUI's comments and `{a|b}`, then [`scenario`], which says what counts at which
+//! step. [`parse`] reads a text that has one meaning for all steps. [`Library`] holds the embeddings; `facts.rs` describes
+//! them and `craft.rs` makes new ones.
 
 mod a1111;
+mod attention;
+mod calls;
+mod choices;
 mod comfy;
+pub mod craft;
+mod distance;
+mod dynamic;
+mod facts;
 mod library;
+mod scenario;
+mod schedule;
 mod syntax;
 mod tokenizer;
 mod triggers;
@@ -15,8 +28,14 @@ use std::rc::Rc;
 
 use crate::files::textual_inversion::Embedding;
 
-pub use a1111::{Attention, attention};
-pub use library::Library;
+use triggers::Triggers;
+
+pub use attention::{Attention, attention};
+pub use dynamic::expand;
+pub use facts::{Facts, Near};
+pub use library::{Added, Library};
+pub use scenario::{Options, Part, Scenario, Span, scenario};
+pub use schedule::schedule;
 pub use tokenizer::{BOS, EOS, Tokenizer};
 
 /// Tokens in a window: begin, 75 of the prompt, end. The text model has 77 positions.
@@ -35,7 +54,8 @@ pub enum Syntax {
     /// ComfyUI: `embedding:name`, `(text:1.2)` with absolute weights.
     #[default]
     Comfy,
-    /// AUTOMATIC1111: bare names, `(text:1.2)` and `[text]` with weights that multiply, `BREAK`.
+    /// AUTOMATIC1111: bare names, `(text:1.2)` and `[text]` with weights that multiply, `BREAK`; in a [`scenario`] also
+    /// `[a:b:0.5]`, `[a|b]` and `AND`.
     A1111,
 }
 
@@ -72,8 +92,9 @@ pub struct Window {
 /// Something in the prompt that did not do what it seems to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// For programs: `UNKNOWN_EMBEDDING`, `EMPTY_EMBEDDING`, `EMBEDDING_IS_TEXT`, `EMBEDDING_SPLIT`, `EMBEDDING_CUT`,
-    /// `WEIGHT_CLAMPED`, `WEIGHT_NOT_FINITE` or `NESTED_TOO_DEEP`.
+    /// For programs: `UNKNOWN_EMBEDDING`, `EMPTY_EMBEDDING`, `EMBEDDING_IS_TEXT`, `EMBEDDING_PREFIX`, `EMBEDDING_SPLIT`,
+    /// `EMBEDDING_CUT`, `WEIGHT_CLAMPED`, `WEIGHT_NOT_FINITE` or `NESTED_TOO_DEEP`; of a [`scenario`] `PROMPT_WEIGHT`,
+    /// `TOO_MANY_PARTS` or `SCHEDULE_TOO_LONG`; of a [`Library`] `EMBEDDING_REPLACED` or `EMBEDDING_AMBIGUOUS`.
     pub code: &'static str,
     /// For people.
     pub message: String,
@@ -95,16 +116,16 @@ pub struct Parsed {
     pub used: Vec<String>,
 }
 
-/// Reads a prompt: never fails and never panics, see [`Parsed::warnings`].
+/// Reads a prompt of one meaning for all steps: never fails and never panics, see [`Parsed::warnings`].
+///
+/// ComfyUI's `{a|b}` and comments are not read here, see [`expand`]; of A1111's grammar `[a:b:0.5]`, `[a|b]` and `AND` are
+/// not, see [`scenario`].
 pub fn parse(text: &str, syntax: Syntax, tokenizer: &Tokenizer, library: &Library) -> Parsed {
-    let reader = Reader { tokenizer, library };
-    let mut parsed = Parsed::default();
-    parsed.windows = match syntax {
-        Syntax::Comfy => comfy::windows(text, reader, &mut parsed),
-        Syntax::A1111 => a1111::windows(text, reader, &mut parsed),
-    };
-    debug_assert!(parsed.windows.iter().all(|window| window.tokens.len() == WINDOW));
-    parsed
+    let reader = Reader { tokenizer, library, keep_whole: false };
+    match syntax {
+        Syntax::Comfy => reader.comfy(text),
+        Syntax::A1111 => reader.a1111(text, &Triggers::of(reader)),
+    }
 }
 
 /// What both grammars read with.
@@ -112,6 +133,24 @@ pub fn parse(text: &str, syntax: Syntax, tokenizer: &Tokenizer, library: &Librar
 struct Reader<'a> {
     tokenizer: &'a Tokenizer,
     library: &'a Library,
+    /// See [`Options::keep_whole`].
+    keep_whole: bool,
+}
+
+impl Reader<'_> {
+    fn comfy(self, text: &str) -> Parsed {
+        let mut parsed = Parsed::default();
+        parsed.windows = comfy::windows(text, self, &mut parsed);
+        debug_assert!(parsed.windows.iter().all(|window| window.tokens.len() == WINDOW));
+        parsed
+    }
+
+    fn a1111(self, text: &str, triggers: &Triggers) -> Parsed {
+        let mut parsed = Parsed::default();
+        parsed.windows = a1111::windows(text, self, triggers, &mut parsed);
+        debug_assert!(parsed.windows.iter().all(|window| window.tokens.len() == WINDOW));
+        parsed
+    }
 }
 
 impl Token {
@@ -134,14 +173,32 @@ impl Window {
         content.resize(WINDOW, Token::id(EOS, 1.0));
         Window { tokens: content }
     }
+
+    /// The weights of the 77 places; begin, end and padding have 1.
+    pub fn weights(&self) -> impl Iterator<Item = f32> {
+        self.tokens.iter().map(|token| token.weight)
+    }
+
+    /// Whether any weight is not 1. ComfyUI needs the empty prompt's hidden states then, A1111 its mean.
+    pub fn is_weighted(&self) -> bool {
+        self.weights().any(|weight| weight != 1.0)
+    }
 }
 
 impl Parsed {
     fn warn(&mut self, code: &'static str, about: &str, message: String) {
-        let warning = Warning { code, message, about: about.to_owned() };
-        if self.warnings.len() < MOST_WARNINGS && !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
+        self.warn_again(&Warning { code, message, about: about.to_owned() });
+    }
+
+    fn warn_again(&mut self, warning: &Warning) {
+        if !self.is_full() && !self.warnings.contains(warning) {
+            self.warnings.push(warning.clone());
         }
+    }
+
+    /// Whether more warnings would be left out; then there is no need to look for what to say.
+    fn is_full(&self) -> bool {
+        self.warnings.len() == MOST_WARNINGS
     }
 
     fn use_name(&mut self, name: &str) {

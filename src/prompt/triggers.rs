@@ -6,13 +6,12 @@ use std::rc::Rc;
 use crate::files::textual_inversion::Embedding;
 
 use super::Reader;
-use super::library::stem;
 
 /// A name by which an embedding is called.
 pub(super) struct Trigger<'a> {
     pub name: &'a str,
     /// The name's tokens. CLIP lower-cases, so case does not matter.
-    pub ids: Vec<u32>,
+    pub ids: &'a [u32],
     pub embedding: &'a Rc<Embedding>,
 }
 
@@ -24,9 +23,8 @@ pub(super) struct Triggers<'a> {
 impl<'a> Triggers<'a> {
     pub fn of(reader: Reader<'a>) -> Self {
         let mut by_first: HashMap<u32, Vec<Trigger>> = HashMap::new();
-        for (name, embedding) in reader.library.iter() {
-            // A1111 knows files by their stem, whatever folder they are in.
-            let ids = reader.tokenizer.encode(stem(name));
+        // A1111 knows files by their stem, whatever folder they are in.
+        for (name, ids, embedding) in reader.library.with_ids(reader.tokenizer) {
             if let Some(first) = ids.first() {
                 by_first.entry(*first).or_default().push(Trigger { name, ids, embedding });
             }
@@ -37,6 +35,6 @@ impl<'a> Triggers<'a> {
 
     /// The longest name that these tokens begin with.
     pub fn at(&self, ids: &[u32]) -> Option<&Trigger<'a>> {
-        self.by_first.get(ids.first()?)?.iter().find(|trigger| ids.starts_with(&trigger.ids))
+        self.by_first.get(ids.first()?)?.iter().find(|trigger| ids.starts_with(trigger.ids))
     }
 }

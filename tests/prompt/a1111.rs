@@ -18,7 +18,7 @@ fn listed(text: &str) -> Vec<(String, f64)> {
     attention(text).into_iter().map(pair).collect()
 }
 
-/// The file has three kinds of lines: attention lists, schedules (which we do not offer) and tokens (which
+/// The file has three kinds of lines: attention lists, schedules (see `prompt/schedule.rs`) and tokens (which
 /// `prompt/tokenizer.rs` has too).
 #[test]
 fn golden_vectors() {
@@ -95,7 +95,25 @@ fn bare_words_call() {
     let library = library_of(&[("easy", 1), ("easy negative thing", 3), ("easy negative", 2)]);
     let parsed = parse("easy negative thing easy negative easy", Syntax::A1111, &clip(), &library);
     assert_eq!(parsed.used, ["easy negative thing", "easy negative", "easy"]);
-    assert_eq!(codes(&a1111("embedding:foo")), ["EMBEDDING_IS_TEXT"]);
+}
+
+/// Ours: `embedding:` before a name that exists is no text (`src/prompt/calls.rs`).
+#[test]
+fn comfys_calls_call() {
+    let parsed = a1111("a embedding:foo, (Embedding:n7.pt:1.3)");
+    let rows: Vec<String> = (0..7).map(|row| format!("<n7#{row}>")).collect();
+    assert_eq!(words(&parsed), format!("320 <foo#0> <foo#1> 267 {}", rows.join(" ")));
+    assert_eq!(shown(&parsed.windows[0])[5], ("<n7#0>".to_owned(), 1.3));
+    assert_eq!((codes(&parsed), &parsed.used), (vec!["EMBEDDING_PREFIX"; 2], &vec!["foo".to_owned(), "n7".into()]));
+    assert_eq!(words(&a1111("embedding:fox")), "19703 796 281 3240");
+    assert_eq!(codes(&a1111("embedding:fox")), ["EMBEDDING_IS_TEXT"]);
+    // The colon and the parenthesis are the weight's, the name has neither.
+    assert_eq!(shown(&a1111("(embedding:911:1.2)").windows[0])[1], ("<911#0>".to_owned(), 1.2));
+    assert_eq!(shown(&a1111("(embedding:911)").windows[0])[1], ("<911#0>".to_owned(), 1.1));
+    // A full chunk ends after its comma, as before a bare name.
+    let cats = "cat ".repeat(70) + ", cat cat cat cat";
+    assert_eq!(lengths(&a1111(&(cats.clone() + " foo"))), [71, 6]);
+    assert_eq!(lengths(&a1111(&(cats + " embedding:foo"))), [71, 6]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Any text is read, whatever it is, and becomes windows of 77 usable tokens.
 
 use proptest::prelude::*;
-use wordbrush::prompt::{BOS, EOS, MAX_WEIGHT, Parsed, Piece, Syntax, attention};
+use wordbrush::prompt::{
+    BOS, EOS, Library, MAX_WEIGHT, Options, Parsed, Piece, Syntax, attention, expand, scenario, schedule,
+};
 
-use super::read;
+use super::{GOLDEN, clip, library_of, read};
 
 /// What the grammars look at, separated by `~`.
-const PIECES: &str = "(~)~[~]~\\~:~,~.~;~|~<~ ~\n~\t~embedding:~Embedding:~BREAK~foo~n7~big75~EasyNegative~911~.pt~sub/~1.2~-3~\
+const PIECES: &str = "(~)~[~]~\\~:~,~.~;~|~{~}~//~/*~*/~AND~ AND ~:3]~[a:~[a|~<~ ~\n~\t~embedding:~Embedding:~BREAK~foo~n7~big75~EasyNegative~911~.pt~sub/~1.2~-3~\
     1e400~nan~_~\0~\u{1}~é~日~👍🏽~\u{301}~<|endoftext|>~cat cat cat cat cat cat cat cat cat ~İ~\u{3000}";
 
 fn prompts() -> impl Strategy<Value = String> {
@@ -31,7 +33,51 @@ fn check(parsed: &Parsed) {
     assert!(parsed.warnings.iter().all(|warning| warning.message.len() < 1000));
 }
 
+/// The way of a prompt from the page to the network, in both grammars.
+fn check_scenarios(text: &str, steps: usize, seed: u64) {
+    let library = library_of(&GOLDEN);
+    for syntax in [Syntax::Comfy, Syntax::A1111] {
+        for flag in [false, true] {
+            let options = Options { syntax, steps, keep_whole: flag, negative: flag };
+            let scenario = scenario(&expand(text, seed), &options, &clip(), &library);
+            assert!(!scenario.parts.is_empty() && scenario.at(1).count() == scenario.parts.len());
+            assert_eq!(scenario.ends().last(), Some(&steps.max(1)));
+            for part in &scenario.parts {
+                assert!(f64::from(part.weight.abs()) <= MAX_WEIGHT);
+                assert!(
+                    part.spans.windows(2).all(|pair| pair[0].until < pair[1].until && pair[0].text != pair[1].text)
+                );
+                part.spans.iter().for_each(|span| check(&span.parsed));
+            }
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn grammatical_scenarios(text in prompts(), steps in 0usize..30, seed in any::<u64>()) {
+        check_scenarios(&text, steps, seed);
+    }
+
+    #[test]
+    fn random_scenarios(text in any::<String>(), steps in 0usize..30) {
+        check_scenarios(&text, steps, 0);
+    }
+
+    /// What has no signs of a grammar passes through unchanged.
+    #[test]
+    fn plain_texts_stay(text in "[^\\[\\]|:\\\\{}/()]*", seed in any::<u64>()) {
+        prop_assert_eq!(&expand(&text, seed), &text);
+        prop_assert_eq!(schedule(&text, 20, &Library::new()), [(20, text)]);
+    }
+
+    /// A schedule that is written is the schedule that is read.
+    #[test]
+    fn schedules_are_read(from in "[a-z ]{1,9}", to in "[a-z ]{1,9}x", when in 1usize..20) {
+        let read = schedule(&format!("p [{from}:{to}:{when}]"), 20, &Library::new());
+        prop_assert_eq!(read, [(when, format!("p {from}")), (20, format!("p {to}"))]);
+    }
+
     #[test]
     fn grammatical_texts(text in prompts()) {
         check(&read(&text, Syntax::Comfy));
@@ -75,7 +121,11 @@ fn long_texts_end() {
         "x".repeat(100_000),
         "(a".repeat(5_000),
         "embedding:foo,".repeat(5_000),
+        "a AND ".repeat(5_000),
+        "[a|b] [c:embedding:foo:3] ".repeat(500),
+        "{a|".repeat(5_000) + "[",
     ] {
+        check_scenarios(&text, 20, 1);
         check(&read(&text, Syntax::Comfy));
         check(&read(&text, Syntax::A1111));
     }

@@ -24,11 +24,12 @@ fn exact_names_come_first() {
 #[test]
 fn order_replacing_and_removing() {
     let mut library = library_of(&[("b", 1), ("a", 2), ("c", 3)]);
-    let replaced = library.insert(embedding("a.safetensors", 9)).expect("there was one");
-    assert_eq!(replaced.vectors, 2);
+    let added = library.insert(embedding("a.safetensors", 9));
+    assert_eq!(added.replaced.expect("there was one").vectors, 2);
+    assert_eq!(added.notice.expect("a notice").code, "EMBEDDING_REPLACED");
     let names: Vec<(&str, usize)> = library.iter().map(|(name, embedding)| (name, embedding.vectors)).collect();
     assert_eq!(names, [("b", 1), ("a", 9), ("c", 3)]);
-    assert!(library.insert(embedding("A", 1)).is_none(), "another name");
+    assert!(library.insert(embedding("A", 1)).replaced.is_none(), "another name");
     assert_eq!(library.remove("B").expect("it is there").vectors, 1);
     assert!(library.remove("B").is_none());
     assert_eq!(library.len(), 3);
@@ -45,4 +46,52 @@ fn the_nearest_name() {
     assert_eq!(library.nearest("zebra"), None);
     assert_eq!(library.nearest(""), None);
     assert_eq!(library.nearest(&"a".repeat(10_000)), None);
+}
+
+#[test]
+fn the_same_file_again_changes_nothing() {
+    let mut library = library_of(&[("a", 1)]);
+    let again = library.insert(embedding("a.pt", 1));
+    assert!(again.unchanged && again.replaced.is_none() && again.notice.is_none());
+    let hashed = |hash: &str, value: f32| {
+        let mut embedding = embedding("b", 1);
+        (embedding.sha256, embedding.values) = (hash.into(), vec![value]);
+        embedding
+    };
+    assert!(!library.insert(hashed("00", 1.0)).unchanged);
+    assert!(library.insert(hashed("00", 1.0)).unchanged);
+    assert!(library.insert(hashed("01", 1.0)).replaced.is_some(), "another file");
+    assert_eq!(library.len(), 2);
+}
+
+#[test]
+fn conflicts_are_visible() {
+    let mut library = library_of(&[("foo", 1)]);
+    let added = library.insert(embedding("Foo", 2));
+    assert_eq!((added.name.as_str(), added.also, added.replaced.is_none()), ("Foo", vec!["foo".to_owned()], true));
+    let notice = added.notice.expect("a notice");
+    assert_eq!(notice.code, "EMBEDDING_AMBIGUOUS");
+    assert!(notice.message.contains("\u{201c}foo\u{201d}"), "{}", notice.message);
+    let added = library.insert(embedding("sub\\FOO.bin", 3));
+    assert_eq!((added.name.as_str(), added.also.as_slice()), ("sub/FOO", ["foo".to_owned(), "Foo".into()].as_slice()));
+    let vectors = |name: &str| library.get(name).map(|(_, embedding)| embedding.vectors);
+    let found = ["foo", "Foo", "FOO", "fOO", "sub/foo", "sub/FOO"].map(vectors);
+    assert_eq!(found, [Some(1), Some(2), Some(3), Some(1), Some(3), Some(3)]);
+    assert!(library.insert(embedding("bar", 1)).notice.is_none());
+    for number in 0..20 {
+        library.insert(embedding(&format!("{number}/bar"), 1));
+    }
+    assert_eq!(library.insert(embedding("x/bar", 1)).also.len(), 10);
+}
+
+#[test]
+fn names_are_composed() {
+    let mut library = library_of(&[("caf\u{e9}", 1)]);
+    assert_eq!(library.get("cafe\u{301}").map(|(name, _)| name), Some("caf\u{e9}"));
+    assert_eq!(library.get("CAFE\u{301}.pt").map(|(name, _)| name), Some("caf\u{e9}"));
+    assert!(library.insert(embedding("cafe\u{301}", 1)).unchanged);
+    assert_eq!(library.len(), 1);
+    library.insert(embedding(&("a/".repeat(10_000) + "deep"), 1));
+    assert!(library.get("deep").is_some() && library.get("A/deep").is_some());
+    assert!(library.remove("deep").is_some() && library.get("deep").is_none());
 }
