@@ -74,6 +74,8 @@ proptest! {
     /// A schedule that is written is the schedule that is read.
     #[test]
     fn schedules_are_read(from in "[a-z ]{1,9}", to in "[a-z ]{1,9}x", when in 1usize..20) {
+        // Neighbours of equal text are one.
+        prop_assume!(from != to);
         let read = schedule(&format!("p [{from}:{to}:{when}]"), 20, &Library::new());
         prop_assert_eq!(read, [(when, format!("p {from}")), (20, format!("p {to}"))]);
     }

@@ -1,5 +1,7 @@
 //! Whole checkpoints in memory, made from the fixtures of `golden/models`, and embedding files.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::rc::Rc;
 
 use wordbrush::files::key_names::KeyNames;

@@ -95,12 +95,20 @@ pub struct Fixture(std::collections::BTreeMap<String, (Vec<usize>, Vec<f32>)>);
 impl Fixture {
     /// Reads `tests/golden/models/{name}.safetensors`.
     pub fn read(name: &str) -> Self {
-        let bytes = std::fs::read(golden(&format!("models/{name}.safetensors"))).expect("a fixture");
+        Self::of(&format!("models/{name}.safetensors"))
+    }
+
+    /// Reads a safetensors file below `tests/golden`.
+    pub fn of(name: &str) -> Self {
+        let bytes = std::fs::read(golden(name)).expect("a fixture");
         let header = wordbrush::files::safetensors::header_of(name, &bytes).expect("a header");
         let numbers = |array: &wordbrush::files::ArrayInfo| {
             let bytes = &bytes[array.offset as usize..][..array.length as usize];
             match array.dtype {
                 wordbrush::files::DType::U8 => bytes.iter().map(|&byte| f32::from(byte)).collect(),
+                wordbrush::files::DType::I32 => {
+                    bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as f32).collect()
+                }
                 _ => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<f32>>(),
             }
         };
