@@ -12,6 +12,39 @@ mod infotext;
 mod pictures;
 #[path = "recipe/round_trip.rs"]
 mod round_trip;
+#[path = "fuzz/text_targets.rs"]
+mod text_targets;
+
+const SIGNS: &[u8] = b"()[]{}:|\\,\n\"0.";
+
+/// The fuzz targets of texts, on seeds and a fixed number of mutations of them.
+#[test]
+fn fuzz_targets_of_texts_outlive_mutations() {
+    let seeds = [
+        "a photo of (embedding:foo:1.2), {red|green} // x\nNegative prompt: text\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, TI hashes: \"a: 0123456789ab\"",
+        "[a:b:0.5] AND [c|d] :1.5 BREAK ((x)) \\( [e] \u{65e5}\u{672c}",
+        "Steps: 20, foo: bar, x: y",
+    ];
+    let mut state = 1u64;
+    let mut next = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % most
+    };
+    for round in 0..600 {
+        let mut bytes = seeds[round % seeds.len()].as_bytes().to_vec();
+        for _ in 0..next(12) {
+            let (at, other) = (next(bytes.len()), next(bytes.len()));
+            match next(4) {
+                0 => bytes[at] = next(256) as u8,
+                1 => bytes.insert(at, SIGNS[next(SIGNS.len())]),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.swap(at, other),
+            }
+        }
+        text_targets::prompt(&bytes);
+        text_targets::infotext(&bytes);
+    }
+}
 
 fn some(text: &str) -> Option<String> {
     Some(text.to_string())

@@ -102,7 +102,14 @@ fn canvas(file: &str, (width, height): (u32, u32), channels: usize) -> Result<Ve
 }
 
 fn png_pixels(file: &str, bytes: &[u8]) -> Result<Rgb> {
-    let damaged = |e: png::DecodingError| bad(file, &clipped(&e.to_string(), 120));
+    let damaged = |e: png::DecodingError| match e {
+        // On wasm32 a picture too large to be counted is refused here, before our own limit is asked.
+        png::DecodingError::LimitsExceeded => {
+            let sentence = format!("{} is a picture too large to be searched for an embedding.", shown(file));
+            Error::new(Code::TooLarge, sentence)
+        }
+        other => bad(file, &clipped(&other.to_string(), 120)),
+    };
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: LONGEST_JSON as usize });
     decoder.set_transformations(Transformations::normalize_to_color8());
     decoder.set_ignore_text_chunk(true);

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use wordbrush::prompt::{Library, Syntax, Tokenizer, parse};
+use wordbrush::prompt::{Library, Options, Syntax, Tokenizer, expand, scenario};
 
 /// A prompt: half of all texts are read in each syntax.
 pub fn prompt(bytes: &[u8]) {
@@ -11,12 +11,14 @@ pub fn prompt(bytes: &[u8]) {
     let syntax = if bytes.len().is_multiple_of(2) { Syntax::Comfy } else { Syntax::A1111 };
     TOKENIZER.with(|tokenizer| {
         let tokenizer = tokenizer.get_or_init(|| Tokenizer::clip().expect("the vocabulary is part of the program"));
-        drop(parse(&text, syntax, tokenizer, &Library::new()));
+        let options = Options { syntax, ..Options::default() };
+        drop(scenario(&expand(&text, bytes.len() as u64), &options, tokenizer, &Library::new()));
     });
 }
 
-/// A1111's parameters.
-#[cfg(feature = "infotext")]
+/// A1111's parameters: what was read is written, and read again as the same.
 pub fn infotext(bytes: &[u8]) {
-    drop(wordbrush::recipe::infotext::parse(&String::from_utf8_lossy(bytes)));
+    use wordbrush::recipe::infotext::{parse, write};
+    let recipe = parse(&String::from_utf8_lossy(bytes));
+    assert_eq!(parse(&write(&recipe)).prompt, recipe.prompt);
 }
