@@ -1,0 +1,192 @@
+//! From a file's header to filled GPU tensors: declare everything, then stream.
+//!
+//! [`Weights`] is a cursor over a checkpoint's names: the path in the code is the path in the file. Layers declare
+//! their tensors through it, which allocates them and notes where their numbers lie. [`Filling`] then reads the file
+//! in its own order, in slices of at most 16 MiB; the GPU converts and reorders them. Neither wasm nor JavaScript
+//! ever holds the model.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::rc::Rc;
+
+use crate::error::{Code, Error, Result};
+use crate::files::ArrayInfo;
+use crate::files::checkpoint::Checkpoint;
+use crate::gpu::{Gpu, Storage, Tensor};
+
+mod filling;
+mod rows;
+
+use filling::{Job, Target};
+
+pub use filling::Filling;
+pub use rows::Rows;
+
+/// The most bytes that are read at once.
+pub const SLICE_BYTES: usize = 16 << 20;
+
+/// How the columns of a matrix are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Columns {
+    /// As in the file.
+    Plain,
+    /// GEGLU: four values, then their four gates, so that one thread holds both.
+    Geglu,
+}
+
+/// A place in a checkpoint, from which tensors are declared.
+#[derive(Clone)]
+pub struct Weights {
+    shared: Rc<Shared>,
+    prefix: String,
+}
+
+struct Shared {
+    gpu: Gpu,
+    checkpoint: Checkpoint,
+    jobs: RefCell<Vec<Job>>,
+}
+
+impl Weights {
+    /// The root of a checkpoint's names.
+    pub fn new(gpu: &Gpu, checkpoint: Checkpoint) -> Self {
+        let shared = Shared { gpu: gpu.clone(), checkpoint, jobs: RefCell::default() };
+        Self { shared: Rc::new(shared), prefix: String::new() }
+    }
+
+    /// The device tensors are declared on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.shared.gpu
+    }
+
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.shared.checkpoint
+    }
+
+    /// The place below this one called `part`.
+    pub fn at(&self, part: impl Display) -> Self {
+        Self { shared: self.shared.clone(), prefix: format!("{}{part}.", self.prefix) }
+    }
+
+    /// There is a tensor at or below `part`.
+    pub fn has(&self, part: impl Display) -> bool {
+        let wanted = format!("{}{part}", self.prefix);
+        let arrays = &self.shared.checkpoint.arrays;
+        let below = format!("{wanted}.");
+        arrays.contains_key(&wanted)
+            || arrays.range(below.clone()..).next().is_some_and(|(name, _)| name.starts_with(&below))
+    }
+
+    /// The places `part.0`, `part.1`, … as far as they exist.
+    pub fn list(&self, part: &str) -> Vec<Self> {
+        let list = self.at(part);
+        (0..).take_while(|i| list.has(i)).map(|i| list.at(i)).collect()
+    }
+
+    fn array(&self, leaf: &str) -> Result<&ArrayInfo> {
+        let name = format!("{}{leaf}", self.prefix);
+        self.shared
+            .checkpoint
+            .arrays
+            .get(&name)
+            .ok_or_else(|| Error::new(Code::MissingTensors, format!("the checkpoint lacks the tensor \"{name}\"")))
+    }
+
+    /// Shape of the tensor `leaf`.
+    ///
+    /// # Errors
+    /// [`Code::MissingTensors`].
+    pub fn shape(&self, leaf: &str) -> Result<&[usize]> {
+        Ok(&self.array(leaf)?.shape)
+    }
+
+    /// Declares a vector (N), f32, padded to a multiple of four: `leaf` at each of `places`, one after the other.
+    ///
+    /// # Errors
+    /// [`Code::WrongShape`] unless it has `length` elements in all.
+    pub fn vector(places: &[&Self], leaf: &str, length: usize, columns: Columns) -> Result<Tensor> {
+        let first = places[0];
+        let tensor = first.gpu().empty(leaf, &[length.next_multiple_of(4)], Storage::F32);
+        let mut at = 0;
+        for place in places {
+            let array = place.array(leaf)?;
+            let part = length / places.len();
+            if array.shape != [part] {
+                return Err(wrong_shape(array, &format!("[{part}]")));
+            }
+            let half = if columns == Columns::Geglu { part / 2 } else { 0 };
+            place.note(array, Target::Vector { tensor: tensor.clone(), at, half });
+            at += part;
+        }
+        Ok(tensor)
+    }
+
+    /// Declares the weight of a linear layer or convolution, (kernel, kernel, C, N): `weight` at each of `places` side
+    /// by side in N. The file has (N, C) or (N, C, kernel, kernel).
+    ///
+    /// # Errors
+    /// [`Code::WrongShape`] unless it takes `channels` and has a filter of this `kernel`.
+    pub fn matrix(places: &[&Self], channels: usize, kernel: usize, columns: Columns) -> Result<Tensor> {
+        let mut n = 0;
+        for place in places {
+            let array = place.array("weight")?;
+            let flat = array.shape.len() == 2 && kernel == 1;
+            let fits = flat || array.shape.get(2..) == Some(&[kernel, kernel]);
+            let rows = array.shape.first().copied().unwrap_or(0);
+            if !fits || array.shape[1] != channels || rows == 0 || (places.len() > 1 && rows % 4 != 0) {
+                return Err(wrong_shape(array, &format!("[N, {channels}] with a filter of {kernel}×{kernel}")));
+            }
+            n += rows;
+        }
+        let gpu = places[0].gpu();
+        let shape = [kernel, kernel, channels.next_multiple_of(4), n.next_multiple_of(4)];
+        let packed = gpu.empty("weight", &shape, gpu.storage());
+        let mut column = 0;
+        for place in places {
+            let array = place.array("weight")?;
+            let half = if columns == Columns::Geglu { n / 2 } else { 0 };
+            if half % 4 != 0 {
+                return Err(wrong_shape(array, "a multiple of eight rows"));
+            }
+            let taps = kernel * kernel;
+            place.note(array, Target::Matrix { packed: packed.clone(), column, half, channels, taps });
+            column += array.shape[0];
+        }
+        Ok(packed)
+    }
+
+    /// Declares rows (N, `width`) that stay on the CPU.
+    ///
+    /// # Errors
+    /// [`Code::WrongShape`].
+    pub fn rows(&self, leaf: &str, width: usize) -> Result<Rc<RefCell<Rows>>> {
+        let array = self.array(leaf)?;
+        if array.shape.len() != 2 || array.shape[1] != width {
+            return Err(wrong_shape(array, &format!("[N, {width}]")));
+        }
+        let keep_f32 = self.gpu().storage() == Storage::F32;
+        let size = if keep_f32 { array.dtype.size() } else { array.dtype.size().min(2) };
+        // All at once: a vector that grows as rows come in takes three times the memory on the way.
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(array.numel() * size).map_err(|_| {
+            Error::new(Code::TooLarge, format!("the tensor \"{}\" does not fit into memory", array.name))
+        })?;
+        let rows = Rc::new(RefCell::new(Rows { width, dtype: array.dtype, keep_f32, bytes }));
+        self.note(array, Target::Rows(rows.clone()));
+        Ok(rows)
+    }
+
+    fn note(&self, array: &ArrayInfo, target: Target) {
+        self.shared.jobs.borrow_mut().push(Job { array: array.clone(), target });
+    }
+
+    /// All that was declared, ready to be filled.
+    pub fn fill(&self) -> Filling {
+        Filling::new(self.shared.clone())
+    }
+}
+
+fn wrong_shape(array: &ArrayInfo, expected: &str) -> Error {
+    Error::new(Code::WrongShape, format!("the tensor \"{}\" is {:?}, expected {expected}", array.name, array.shape))
+}
