@@ -373,3 +373,81 @@ test('the page answers a crash by loading the model and the embeddings again, an
   assert.deepEqual(problems, []);
   await page.close();
 });
+
+test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, syntax', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(8000);
+  const model = () => page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  const loaded = () => page.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  const names = page.locator('#embedding-list .name');
+  await model();
+  await loaded();
+  await drop(page, [{ name: '<i>a.pt', text: 'x' }, { name: 'two.pt', text: 'x' }]);
+  await names.nth(2).waitFor();
+  await page.getByText('Details').first().click();
+  await page.locator('.facts', { hasText: '<b>dog</b> (0.50)' }).waitFor();
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Save <i>a as .pt' }).click();
+  assert.equal((await download).suggestedFilename(), '_i_a.pt');
+
+  await page.getByText('Make an embedding').click();
+  await page.getByLabel('Name', { exact: true }).fill('made');
+  await page.getByLabel('Made by').selectOption('rows');
+  await page.getByLabel('Vectors', { exact: true }).fill('1, 3-4');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.locator('#embedding-list li', { hasText: '{"kind":"rows","of":"<i>a","rows":[0,2,3]}' }).waitFor();
+  await page.getByRole('button', { name: 'Remove two-other' }).click();
+  await page.getByText('3 kept in this browser').waitFor();
+
+  await page.reload();
+  await page.locator('#embedding-list li', { hasText: 'waits for a model' }).nth(2).waitFor();
+  await model();
+  await loaded();
+  assert.deepEqual((await names.allTextContents()).sort(), ['<i>a', 'made', 'two-one']);
+
+  const recipe = {
+    prompt: 'one two', steps: 1, width: 64, height: 64, seed: '18446744073709551615', sampler: 'dpmpp_2m', promptSyntax: 'a1111',
+    clipSkip: 2, embeddings: [{ name: 'MADE', shortHash: 'abababababab' }, { name: 'gone', shortHash: '' }], notes: ['<u>note'],
+  };
+  await drop(page, [{ name: 'recipe.pt', text: JSON.stringify(recipe) }]);
+  const notes = page.locator('#recipe .notes li');
+  await notes.nth(2).waitFor();
+  assert.deepEqual((await notes.allTextContents()).slice(1), ['The embedding gone is missing.', '<u>note']);
+  assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), recipe.seed);
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await page.getByRole('button', { name: 'Copy as ComfyUI workflow' }).waitFor();
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.getByRole('button', { name: 'Copy as A1111 text' }).click();
+  await page.getByText('Copied.').waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(copied, /^a1111: .*"promptSyntax":"a1111"/);
+  assert.match(copied, /"clipSkip":2/);
+
+  await page.getByText('Paste its recipe').click();
+  await page.getByLabel('Recipe text or workflow JSON').fill('nonsense');
+  await page.getByRole('button', { name: 'Use this recipe' }).click();
+  await page.getByRole('alert').locator('[data-code="NO_RECIPE"]').waitFor();
+  await page.locator('#vae-file').setInputFiles({ name: 'v.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'with the VAE v.safetensors' }).waitFor();
+  await screenshot(page, 'library');
+
+  await page.getByRole('button', { name: 'Forget all' }).click();
+  await names.first().waitFor({ state: 'detached' });
+  await page.reload();
+  await page.locator('#gpu:not(:empty)').waitFor();
+  assert.equal(await page.locator('#embedding-list li').count(), 0);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('the page without storage works and says so', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.addInitScript(() => { Object.defineProperty(navigator, 'storage', { value: undefined }); });
+  await page.goto(`${server.url}/www/`);
+  await page.getByText('not kept for the next visit').waitFor();
+  await drop(page, [{ name: 'a.pt', text: 'x' }]);
+  await page.locator('#embedding-list .name').first().waitFor();
+  assert.equal(await page.getByRole('alert').locator('[data-code]').count(), await page.getByRole('alert').locator('[data-code="NO_GPU"]').count());
+  await context.close();
+});
