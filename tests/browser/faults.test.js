@@ -397,6 +397,7 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
   await page.getByRole('button', { name: 'Make it' }).click();
   await page.locator('#embedding-list li', { hasText: '{"kind":"rows","of":"<i>a","rows":[0,2,3]}' }).waitFor();
   await page.getByRole('button', { name: 'Remove two-other' }).click();
+  await names.filter({ hasText: 'two-other' }).waitFor({ state: 'detached' });
   await page.getByText('3 kept in this browser').waitFor();
 
   await page.reload();
