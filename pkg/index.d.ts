@@ -44,6 +44,14 @@ export interface LoadProgress {
   etaSeconds: number | null;
 }
 
+/** Options of {@link StableDiffusion.loadVae}. */
+export interface VaeOptions {
+  /** As in {@link LoadOptions}, for the bytes of the VAE. */
+  onProgress?: (progress: LoadProgress) => void;
+  /** Aborting stops the load; the model keeps the VAE that it had. `loadVae` rejects with `signal.reason`. */
+  signal?: AbortSignal;
+}
+
 /** Options of {@link StableDiffusion.load}. */
 export interface LoadOptions {
   /** Called at most about ten times a second, and at the beginning and the end. */
@@ -64,7 +72,10 @@ export type GPUPowerPreference = 'low-power' | 'high-performance';
 
 /** What a picture is made from. Options left out, or `undefined`, have the value in {@link defaults}. */
 export interface GenerateOptions {
-  /** ComfyUI syntax: `embedding:NAME`, `(more)`, `(weight:1.2)`, `\(` for a parenthesis. Default: empty. */
+  /**
+   * In the syntax that {@link promptSyntax} names. ComfyUI: `embedding:NAME`, `(more)`, `(weight:1.2)`, `\(` for a
+   * parenthesis, `{one|another}` chosen by the seed. Default: empty.
+   */
   prompt?: string;
   /** What the picture should stay away from; same syntax. Default: empty. */
   negativePrompt?: string;
@@ -87,7 +98,21 @@ export interface GenerateOptions {
   scheduler?: Scheduler;
   /** The layer of the text encoder that is used, counted from the last (1). Default: 1. */
   clipSkip?: number;
+  /**
+   * Whose prompts these are. They differ in more than brackets: `comfy` names embeddings as `embedding:NAME` and takes
+   * weights as they are; `a1111` names them by the bare word, multiplies nested weights, restores the mean, and knows
+   * `[less]`, `[from:to:when]`, `[a|b]`, `AND` and `BREAK`. Default: `comfy`.
+   */
+  promptSyntax?: PromptSyntax;
+  /**
+   * Moves an embedding to the next window of 75 tokens where it would be cut in two. ComfyUI cuts, with a warning, so the
+   * default is `false`.
+   */
+  keepEmbeddingsWhole?: boolean;
 }
+
+/** Whose grammar a prompt has: ComfyUI's or AUTOMATIC1111's. */
+export type PromptSyntax = 'comfy' | 'a1111';
 
 /** The samplers, by their ComfyUI names. */
 export type Sampler = 'euler';
@@ -98,6 +123,8 @@ export type Scheduler = 'normal';
 export const samplers: readonly Sampler[];
 /** All values of {@link Scheduler}, for menus. */
 export const schedulers: readonly Scheduler[];
+/** All values of {@link PromptSyntax}, for menus. */
+export const promptSyntaxes: readonly PromptSyntax[];
 /** The value of every option that is left out. */
 export const defaults: Readonly<Params>;
 
@@ -114,6 +141,8 @@ export interface Params {
   sampler: Sampler;
   scheduler: Scheduler;
   clipSkip: number;
+  promptSyntax: PromptSyntax;
+  keepEmbeddingsWhole: boolean;
 }
 
 /** Something that did not stop the picture but may not be what was meant, such as a missing embedding. */
@@ -142,9 +171,86 @@ export interface EmbeddingInfo {
   sha256: string;
   /** The first digits of `sha256`, as AUTOMATIC1111 writes them beside pictures. */
   shortHash: string;
-  /** Sentences about oddities that were accepted. */
+  /** Sentences about oddities that were accepted, such as another embedding whose name differs only in case. */
   warnings: string[];
 }
+
+/** What an embedding's vectors are like beside the model's own words. */
+export interface EmbeddingFacts {
+  /** The length of each vector. */
+  norms: number[];
+  /** The mean length of the vocabulary's vectors, for comparison. */
+  vocabularyNorm: number;
+  /** How many of a window's 75 places the embedding takes. */
+  budget: number;
+  /** For each vector the vocabulary's nearest words, best first. Words may contain anything: show them as text. */
+  nearest: NearWord[][];
+  /** Sentences about vectors that are unusually long, and the like. */
+  warnings: string[];
+}
+
+/** A word (or part of one) of the model's vocabulary, near some vector. */
+export interface NearWord {
+  /** The token's number. */
+  id: number;
+  word: string;
+  /** The cosine of the angle between the two: 1 is the same direction. */
+  cosine: number;
+}
+
+/**
+ * How to make an embedding without training; `name` is what the new one is called. Names of others are looked up as in
+ * prompts.
+ */
+export type CraftSpec =
+  /** The vectors of a phrase's tokens. */
+  | { name: string; kind: 'text'; text: string }
+  /** The weighted sum of embeddings; shorter ones count as if zeros followed. */
+  | { name: string; kind: 'mix'; terms: { name: string; factor: number }[] }
+  /** One after the other. */
+  | { name: string; kind: 'concat'; names: string[] }
+  /** Every number times `factor`. */
+  | { name: string; kind: 'scale'; of: string; factor: number }
+  /** Some vectors, counted from 0, in the order given. */
+  | { name: string; kind: 'rows'; of: string; rows: number[] };
+
+/** `safetensors` as kohya's trainer writes it, or `pt` as AUTOMATIC1111 does. */
+export type EmbeddingFormat = 'safetensors' | 'pt';
+
+/**
+ * What a picture was made from, as it or a text tells: everything that is not told is `undefined`. All strings come from a
+ * file: show them as text, never as markup.
+ */
+export interface Recipe {
+  prompt: string;
+  negativePrompt: string;
+  steps?: number;
+  /** By ComfyUI's name; may be one that is not in {@link samplers}. */
+  sampler?: string;
+  /** By ComfyUI's name; may be one that is not in {@link schedulers}. */
+  scheduler?: string;
+  cfg?: number;
+  /** A decimal string. */
+  seed?: string;
+  width?: number;
+  height?: number;
+  clipSkip?: number;
+  /** The checkpoint's name. */
+  model?: string;
+  /** As AUTOMATIC1111 writes it: the first ten digits of the file's sha256. */
+  modelHash?: string;
+  /** The name of a separate VAE. */
+  vae?: string;
+  /** The embeddings that were used; `shortHash` is empty where the recipe does not tell it. */
+  embeddings: { name: string; shortHash: string }[];
+  /** Whose prompts these are. */
+  promptSyntax?: PromptSyntax;
+  /** Sentences about what was not understood. */
+  notes: string[];
+}
+
+/** AUTOMATIC1111's text, ComfyUI's API JSON, or ComfyUI's workflow JSON (which its page opens). */
+export type RecipeForm = 'a1111' | 'comfy' | 'workflow';
 
 /** What a prompt becomes. */
 export interface TokenInfo {
@@ -180,7 +286,7 @@ export interface MemoryInfo {
 
 /** A finished picture. */
 export interface Result {
-  /** The PNG file. */
+  /** The PNG file. It carries its recipe for AUTOMATIC1111 (`parameters`) and ComfyUI (`prompt`, `workflow`). */
   png: Blob;
   /** The picture decoded, for a canvas. Each call gives a new bitmap; close it when done. */
   image(): Promise<ImageBitmap>;
@@ -313,17 +419,40 @@ export class StableDiffusion {
   readonly embeddings: EmbeddingInfo[];
 
   /**
-   * Adds the embeddings of a Textual Inversion file (`.safetensors`, `.pt`, `.bin`), at any time, also while a picture
-   * is made. The name in prompts is the file's name without its extension. Pickles are read without executing anything.
+   * Adds the embeddings of a Textual Inversion file (`.safetensors`, `.pt`, `.bin`, or a PNG or WebP picture that holds
+   * one), at any time, also while a picture is made. The name in prompts is the file's name without its extension, after
+   * its path if it comes from a folder; `name` gives another. Pickles are read without executing anything.
    * @throws {WordbrushError} `NOT_AN_EMBEDDING`, `WRONG_WIDTH`, `UNSAFE_PICKLE`, `TRUNCATED`, …; what was there before stays.
    */
   addEmbedding(file: File | Blob, options?: { name?: string }): Promise<EmbeddingInfo[]>;
+
+  /**
+   * Measures an embedding against the vocabulary.
+   * @throws {WordbrushError} `BAD_OPTION` when there is none of that name.
+   */
+  embeddingFacts(name: string): Promise<EmbeddingFacts>;
+
+  /**
+   * Makes an embedding from words or from others and adds it.
+   * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`, …
+   */
+  craftEmbedding(spec: CraftSpec): Promise<EmbeddingInfo>;
+
+  /** An embedding as a file that other programs read. Default: `safetensors`. */
+  exportEmbedding(name: string, format?: EmbeddingFormat): Promise<Blob>;
+
+  /**
+   * Replaces the model's VAE by that of a separate file (`.safetensors`), after the pictures that are waiting. If it fails
+   * or is aborted, the VAE stays as it was.
+   * @throws {WordbrushError} `WRONG_FAMILY`, `MISSING_TENSORS`, `READ`, …
+   */
+  loadVae(source: ModelSource, options?: VaeOptions): Promise<void>;
 
   /** Removes one embedding; `false` when there is none of that name. */
   removeEmbedding(name: string): Promise<boolean>;
 
   /** Counts the tokens of a prompt and checks its embeddings, without making a picture. */
-  tokens(prompt: string): Promise<TokenInfo>;
+  tokens(prompt: string, options?: { promptSyntax?: PromptSyntax }): Promise<TokenInfo>;
 
   /** Memory in use. */
   memory(): Promise<MemoryInfo>;
@@ -347,3 +476,16 @@ export class StableDiffusion {
  * @throws {WordbrushError} `NO_GPU` with a sentence for the user.
  */
 export function checkWebGPU(): Promise<{ description: string; f16: boolean; software: boolean }>;
+
+/**
+ * Reads what a picture (PNG, JPEG, WebP) was made from, or a text: AUTOMATIC1111's parameters, ComfyUI's workflow or API
+ * JSON. Needs no model and no GPU, and does not block the page.
+ * @throws {WordbrushError} `NO_RECIPE`, `BAD_PICTURE`, `TOO_LARGE`, …
+ */
+export function readRecipe(source: File | Blob | string): Promise<Recipe>;
+
+/**
+ * Writes a recipe for another program. Default: `a1111`.
+ * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`
+ */
+export function recipeText(recipe: Partial<Recipe>, form?: RecipeForm): Promise<string>;

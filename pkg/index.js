@@ -11,12 +11,15 @@ const HINTS = new Map([
 
 // A Textual Inversion file has a few hundred kB; the engine's own limit is the same.
 const EMBEDDING_LIMIT = 32 * 1024 * 1024;
+const PICTURE_LIMIT = 256 * 1024 * 1024;
 
 export const samplers = Object.freeze(['euler']);
 export const schedulers = Object.freeze(['normal']);
+export const promptSyntaxes = Object.freeze(['comfy', 'a1111']);
 export const defaults = Object.freeze({
   prompt: '', negativePrompt: '', steps: 20, cfg: 8, width: 512, height: 512,
   seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
+  promptSyntax: 'comfy', keepEmbeddingsWhole: false,
 });
 
 export class WordbrushError extends Error {
@@ -49,7 +52,7 @@ function whyNoGpu() {
 export class StableDiffusion {
   #worker;
   #model;
-  #embeddings = [];
+  #embeddings = new Map();
   #disposed = null;
 
   constructor(worker, model) {
@@ -78,30 +81,57 @@ export class StableDiffusion {
   get adapter() { return this.#model.adapter; }
   get textWidth() { return this.#model.textWidth; }
   get bytes() { return this.#model.bytes; }
-  get embeddings() { return [...this.#embeddings]; }
+  get embeddings() { return [...this.#embeddings.values()]; }
 
   async addEmbedding(file, options = {}) {
-    const { name = file?.name ?? 'embedding' } = known(options, EMBEDDING_OPTIONS);
+    const { name = pathInFolder(file, 'embedding') } = known(options, EMBEDDING_OPTIONS);
     if (!(file instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'addEmbedding needs a File or a Blob.');
     if (file.size > EMBEDDING_LIMIT) {
       const size = (file.size / 1024 / 1024).toFixed(0);
       throw new WordbrushError('TOO_LARGE', `${name} has ${size} MiB; an embedding has at most 32 MiB. Is it a checkpoint or a LoRA?`);
     }
-    const bytes = new Uint8Array(await file.arrayBuffer().catch(() => {
-      throw new WordbrushError('READ', `${name} cannot be read: it was changed or removed after it was chosen.`);
-    }));
-    const { value, embeddings } = await this.#worker.call('addEmbedding', { name, bytes }, { transfer: [bytes.buffer] });
-    this.#embeddings = embeddings;
-    return value;
+    const bytes = await bytesOf(file, name);
+    const infos = await this.#worker.call('addEmbedding', { name: String(name), bytes }, { transfer: [bytes.buffer] });
+    // As in the engine, a new one takes the place of the old one of exactly that name.
+    for (const info of infos) this.#embeddings.set(info.name, info);
+    return infos;
   }
 
   async removeEmbedding(name) {
-    const { value, embeddings } = await this.#worker.call('removeEmbedding', { name: String(name) });
-    this.#embeddings = embeddings;
-    return value;
+    const removed = await this.#worker.call('removeEmbedding', { name: String(name) });
+    // A name that is not the exact one may have found an embedding too.
+    if (removed && !this.#embeddings.delete(String(name))) {
+      const left = await this.#worker.call('embeddings', {});
+      this.#embeddings = new Map(left.map((info) => [info.name, info]));
+    }
+    return removed;
   }
 
-  tokens(prompt) { return this.#worker.call('tokens', { prompt: String(prompt) }); }
+  embeddingFacts(name) { return this.#worker.call('embeddingFacts', { name: String(name) }); }
+
+  async craftEmbedding(spec) {
+    const info = await this.#worker.call('craftEmbedding', { spec });
+    this.#embeddings.set(info.name, info);
+    return info;
+  }
+
+  async exportEmbedding(name, format = 'safetensors') {
+    const bytes = await this.#worker.call('exportEmbedding', { name: String(name), format: String(format) });
+    return new Blob([bytes], { type: 'application/octet-stream' });
+  }
+
+  async loadVae(source, options = {}) {
+    const { onProgress, signal } = known(options, VAE_OPTIONS);
+    signal?.throwIfAborted();
+    const files = await filesOf(source);
+    const rate = new Rate();
+    const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
+    await this.#worker.call('openVae', { files }, { signal, onEvent });
+  }
+
+  tokens(prompt, { promptSyntax } = {}) {
+    return this.#worker.call('tokens', { prompt: String(prompt), ...defined({ promptSyntax }) });
+  }
   memory() { return this.#worker.call('memory', {}); }
 
   generate(options = {}, { signal } = {}) {
@@ -115,6 +145,41 @@ export class StableDiffusion {
   }
 
   async [Symbol.asyncDispose ?? Symbol('asyncDispose')]() { await this.dispose(); }
+}
+
+export async function readRecipe(source) {
+  if (typeof source === 'string') return recipeCall('readRecipe', { bytes: new TextEncoder().encode(source), name: 'the text' });
+  if (!(source instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'readRecipe needs a File, a Blob or a text.');
+  const name = source.name ?? 'the picture';
+  if (source.size > PICTURE_LIMIT) throw new WordbrushError('TOO_LARGE', `${name} has more than 256 MiB: no recipe is looked for in it.`);
+  return recipeCall('readRecipe', { bytes: await bytesOf(source, name), name });
+}
+
+export async function recipeText(recipe, form = 'a1111') {
+  return recipeCall('recipeText', { recipe, form: String(form) });
+}
+
+// Recipes have a worker of their own, so that they need no model and wait for none; it ends when it is not used for a while.
+let recipeWorker = null;
+let recipeRest;
+
+async function recipeCall(type, payload) {
+  clearTimeout(recipeRest);
+  const worker = recipeWorker ??= new EngineWorker();
+  try {
+    return await worker.call(type, payload);
+  } finally {
+    if (worker.idle) {
+      clearTimeout(recipeRest);
+      if (worker.ended) recipeWorker = recipeWorker === worker ? null : recipeWorker;
+      else recipeRest = setTimeout(() => endRecipeWorker(worker), 10_000);
+    }
+  }
+}
+
+function endRecipeWorker(worker) {
+  worker.stop(new WordbrushError('DISPOSED', 'The worker for recipes has ended.'));
+  if (recipeWorker === worker) recipeWorker = null;
 }
 
 // One picture in the making: awaiting it gives the result, iterating over it gives the events.
@@ -180,6 +245,9 @@ class EngineWorker {
       this.stop(crash(event.message || 'worker.js could not be loaded'));
     };
   }
+
+  get idle() { return this.#calls.size === 0; }
+  get ended() { return this.#ended !== null; }
 
   call(type, payload, { signal, onEvent, transfer = [] } = {}) {
     return new Promise((resolve, reject) => {
@@ -260,6 +328,7 @@ class Rate {
 
 const LOAD_OPTIONS = ['onProgress', 'signal', 'dtype', 'powerPreference'];
 const EMBEDDING_OPTIONS = ['name'];
+const VAE_OPTIONS = ['onProgress', 'signal'];
 
 function known(options, names) {
   const unknown = Object.keys(options).find((name) => !names.includes(name));
@@ -301,8 +370,14 @@ function fileOfUrl(url) {
 }
 
 // "folder/unet/model.safetensors" → "unet/model.safetensors"
-function pathInFolder(file) {
-  return file.webkitRelativePath?.split('/').slice(1).join('/') || file.name || 'model.safetensors';
+function pathInFolder(file, otherwise = 'model.safetensors') {
+  return file?.webkitRelativePath?.split('/').slice(1).join('/') || file?.name || otherwise;
+}
+
+async function bytesOf(file, name) {
+  return new Uint8Array(await file.arrayBuffer().catch(() => {
+    throw new WordbrushError('READ', `${name} cannot be read: it was changed or removed after it was chosen.`);
+  }));
 }
 
 async function filesOfFolder(folder, path = '', depth = 0) {

@@ -2,28 +2,62 @@
 //
 // Loading and generating are pulled slice by slice and step by step. Between two of them the worker hears new messages: an
 // abort ends the job there, and quick calls (embeddings, tokens, memory) are answered there instead of after the picture.
+// While there is nothing else to do, the model is hashed slice by slice, for the recipes of its pictures.
+//
+// A worker without a model reads and writes recipes.
 
 let engine = null;
 let inEngine = false; // within an awaited call, when the engine must not be called again
 let jobs = Promise.resolve();
+let jobsLeft = 0;
+let hashed = true;
+let modelBytes = 0;
 const waiting = [];
 const aborted = new Set();
 const breath = new MessageChannel();
 
 const QUICK = {
-  addEmbedding: ({ name, bytes }) => ({ value: engine.addEmbedding(name, bytes), embeddings: engine.embeddings() }),
-  removeEmbedding: ({ name }) => ({ value: engine.removeEmbedding(name), embeddings: engine.embeddings() }),
-  tokens: ({ prompt }) => engine.tokens(prompt),
+  addEmbedding: ({ name, bytes }) => engine.addEmbedding(name, bytes),
+  removeEmbedding: ({ name }) => engine.removeEmbedding(name),
+  embeddings: () => engine.embeddings(),
+  embeddingFacts: ({ name }) => engine.embeddingFacts(name),
+  craftEmbedding: ({ spec }) => engine.craftEmbedding(spec),
+  exportEmbedding: ({ name, format }) => engine.exportEmbedding(name, format),
+  tokens: ({ prompt, promptSyntax }) => engine.tokens(prompt, promptSyntax),
   memory: () => engine.memory(),
 };
-const JOBS = { open, generate, dispose };
+const JOBS = { open, openVae, generate, readRecipe, recipeText, dispose };
 
 self.onmessage = ({ data }) => {
   if (data.type === 'abort') aborted.add(data.id);
-  else if (data.type in JOBS) jobs = jobs.then(() => answer(data, JOBS[data.type]));
+  else if (data.type in JOBS) queue(data);
   else if (inEngine) waiting.push(data);
   else answer(data, QUICK[data.type]);
 };
+
+function queue(call) {
+  jobsLeft += 1;
+  jobs = jobs.then(() => answer(call, JOBS[call.type])).then(() => {
+    jobsLeft -= 1;
+    hashWhenIdle();
+  });
+}
+
+// One slice at the end of the queue: a job that comes meanwhile waits for that slice only.
+function hashWhenIdle() {
+  if (!hashed && jobsLeft === 0) jobs = jobs.then(hashSlice);
+}
+
+async function hashSlice() {
+  if (hashed || jobsLeft > 0) return;
+  try {
+    hashed = !await turn(() => engine.hash());
+  } catch (error) {
+    if (error instanceof WebAssembly.RuntimeError) fatal(error.message);
+    hashed = true; // The file has changed or is gone: recipes do without its hash.
+  }
+  hashWhenIdle();
+}
 
 // A Rust panic in the middle of an awaited call leaves its promise forever pending and arrives here instead.
 self.addEventListener('error', (event) => {
@@ -42,7 +76,10 @@ function fatal(message) {
 // Quick calls are answered before this returns: the engine takes them one after the other.
 function answer(call, work) {
   const { id } = call;
-  const succeed = (value) => self.postMessage({ id, value }, value?.png ? [value.png.buffer] : []);
+  const succeed = (value) => {
+    const bytes = value?.png ?? value;
+    self.postMessage({ id, value }, bytes instanceof Uint8Array ? [bytes.buffer] : []);
+  };
   const fail = (error) => {
     // A trap poisons the instance: nothing that it says afterwards can be trusted.
     if (error instanceof WebAssembly.RuntimeError) fatal(error.message);
@@ -86,15 +123,40 @@ async function open({ id, files, options }) {
   report('open');
   const { Engine } = await importEngine();
   engine = await turn(() => Engine.open(files, options));
-  report('load');
+  await loadAll(id, () => report('load'));
+  report('ready');
+  modelBytes = engine.total;
+  hashed = false;
+  return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
+}
+
+async function openVae({ id, files }) {
+  const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total } });
+  stopIfAborted(id);
+  report('open', 0, 0);
+  await turn(() => engine.openVae(files));
+  const total = engine.total - modelBytes;
+  await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
+  report('ready', total, total);
+}
+
+async function loadAll(id, report) {
+  stopIfAborted(id);
+  report();
   for (let reported = performance.now(); await turn(() => engine.load());) {
     stopIfAborted(id);
     if (performance.now() - reported < 100) continue;
-    report('load');
+    report();
     reported = performance.now();
   }
-  report('ready');
-  return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: engine.total };
+}
+
+async function readRecipe({ bytes, name }) {
+  return (await importEngine()).readRecipe(bytes, name);
+}
+
+async function recipeText({ recipe, form }) {
+  return (await importEngine()).recipeText(recipe, form);
 }
 
 async function importEngine() {
@@ -115,7 +177,7 @@ async function generate({ id, options }) {
   try {
     const { steps, seed, width, height, warnings } = generation;
     const tokens = (prompt) => {
-      const { windows, tokens: count, used } = engine.tokens(prompt ?? '');
+      const { windows, tokens: count, used } = engine.tokens(prompt ?? '', options.promptSyntax);
       return { windows, tokens: count, used };
     };
     self.postMessage({
@@ -153,6 +215,7 @@ function stepClock(steps) {
 }
 
 function dispose() {
+  hashed = true;
   engine?.dispose();
   engine = null;
 }

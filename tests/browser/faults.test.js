@@ -211,6 +211,104 @@ test('other errors leave the model usable', async () => {
   assert.equal(result.after, 1);
 });
 
+test('facts, crafted embeddings, files of them; what the engine refuses keeps its code', async () => {
+  const result = await inPage(async ({ load, failure }) => {
+    const sd = await load();
+    await sd.addEmbedding(new File(['x'], 'Feline.pt'));
+    const inFolder = Object.defineProperty(new File(['x'], 'a.pt'), 'webkitRelativePath', { value: 'embeddings/styles/a.pt' });
+    await sd.addEmbedding(inFolder);
+    const facts = await sd.embeddingFacts('Feline');
+    const made = await sd.craftEmbedding({ name: 'made', kind: 'scale', of: 'Feline', factor: 2 });
+    const pt = await sd.exportEmbedding('made', 'pt');
+    const errors = [
+      await failure(sd.embeddingFacts('none')), await failure(sd.craftEmbedding({ name: 'a', knid: 'text' })),
+      await failure(sd.craftEmbedding({ kind: 'text', text: () => {} })), await failure(sd.exportEmbedding('none')),
+      await failure(sd.loadVae(new Blob(['x']), { onProgres: null })), await failure(sd.loadVae(new File(['x'], 'bad.safetensors'))),
+      await failure(sd.loadVae(3)),
+    ];
+    const names = sd.embeddings.map(({ name }) => name);
+    const removed = [await sd.removeEmbedding('feline'), await sd.removeEmbedding('made'), await sd.removeEmbedding('made')];
+    return {
+      facts, layout: made.layout, pt: await pt.text(), safetensors: await (await sd.exportEmbedding('styles/a')).text(),
+      codes: errors.map(({ code }) => code), names, removed, left: sd.embeddings.map(({ name }) => name),
+      dialects: [(await sd.tokens('a')).used, (await sd.tokens('a', { promptSyntax: 'a1111' })).used],
+    };
+  });
+  assert.equal(result.facts.nearest[0][0].id, 2368);
+  assert.deepEqual(JSON.parse(result.layout), { kind: 'scale', of: 'Feline', factor: 2 });
+  assert.deepEqual([result.pt, result.safetensors], ['made as pt', 'styles/a as safetensors']);
+  assert.deepEqual(result.codes, ['BAD_OPTION', 'UNKNOWN_OPTION', 'BAD_OPTION', 'BAD_OPTION', 'UNKNOWN_OPTION', 'MISSING_TENSORS', 'BAD_OPTION']);
+  assert.deepEqual(result.names, ['Feline', 'styles/a', 'made']);
+  assert.deepEqual([result.removed, result.left], [[true, true, false], ['styles/a']]);
+  assert.deepEqual(result.dialects, [[], ['in a1111']]);
+});
+
+test('a VAE is loaded between pictures, with progress; an aborted one is left out', async () => {
+  const { seen, vae, after, aborted, step } = await inPage(async ({ load, failure }) => {
+    const sd = await load();
+    const seen = [];
+    const picture = sd.generate({ steps: 2 });
+    await sd.loadVae(new File(['x'], 'vae.safetensors'), { onProgress: ({ phase, loaded, total }) => seen.push({ phase, loaded, total }) });
+    const { vae } = await sd.memory();
+    const control = new AbortController();
+    const onProgress = ({ loaded }) => loaded > 0 && control.abort(new Error('enough'));
+    const aborted = await failure(sd.loadVae(new File(['x'], 'slow.safetensors'), { signal: control.signal, onProgress }));
+    const { params } = await sd.generate({ steps: 1 });
+    return { seen, vae, after: (await sd.memory()).vae, aborted: aborted.message, step: [params.steps, (await picture).params.steps] };
+  });
+  assert.deepEqual([seen[0].phase, seen.at(-1)], ['open', { phase: 'ready', loaded: 400, total: 400 }]);
+  assert.deepEqual([vae, after, aborted, step], ['vae.safetensors', 'vae.safetensors', 'enough', [1, 2]]);
+});
+
+test('recipes are read and written without a model; a panic there ends only that call', async () => {
+  const result = await inPage(async ({ readRecipe, recipeText, failure }) => {
+    const recipe = await readRecipe('{"prompt":"a cat","seed":"18446744073709551615"}');
+    const blob = await readRecipe(new Blob(['{"steps":3}']));
+    return {
+      recipe, steps: blob.steps, text: await recipeText(recipe, 'workflow'), usual: await recipeText({}),
+      none: await failure(readRecipe(new File(['x'], 'x.png'))), wrong: await failure(readRecipe(3)),
+      form: await failure(recipeText(recipe, 'xml')), function: await failure(recipeText({ prompt: () => {} })),
+      panic: await failure(readRecipe('panic')), after: (await readRecipe('{"steps":4}')).steps,
+    };
+  });
+  assert.deepEqual([result.recipe.prompt, result.recipe.seed, result.steps, result.after], ['a cat', '18446744073709551615', 3, 4]);
+  assert.match(result.text, /^workflow: .*a cat/);
+  assert.match(result.usual, /^a1111: /);
+  const codes = ['none', 'wrong', 'form', 'function', 'panic'].map((name) => result[name].code);
+  assert.deepEqual(codes, ['NO_RECIPE', 'BAD_OPTION', 'BAD_OPTION', 'BAD_OPTION', 'INTERNAL']);
+  assert.match(result.none.message, /x\.png/);
+});
+
+test('the model is hashed while there is nothing else to do', async () => {
+  const result = await inPage(async ({ load, readRecipe, failure }) => {
+    const hashed = async (sd) => (await sd.memory()).wasmBytes;
+    const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+    const sd = await load();
+    const first = sd.generate({ steps: 2 });
+    const second = sd.generate({ steps: 2 });
+    await first;
+    const during = await hashed(sd);
+    const { notes: [note] } = await readRecipe((await second).png);
+    await pause(600);
+    const whole = await hashed(sd);
+    const changed = await load('changed.safetensors');
+    await pause(50);
+    const works = (await changed.generate({ steps: 1 })).params.steps;
+    const trapped = await load('trap.safetensors');
+    await pause(50);
+    const early = await load();
+    const began = performance.now();
+    await early.dispose();
+    return { during, note, whole, works, trapped: await failure(trapped.memory()), disposed: performance.now() - began };
+  });
+  assert.ok(result.during <= 1, `${result.during} slices before the second picture`);
+  assert.match(result.note, /^[01] slices/);
+  assert.equal(result.whole, 20);
+  assert.equal(result.works, 1);
+  assert.equal(result.trapped.code, 'INTERNAL');
+  assert.ok(result.disposed < 1000);
+});
+
 test('dispose: pending calls reject, later ones too, twice is fine', async () => {
   const result = await inPage(async ({ load, failure }) => {
     const sd = await load();
@@ -274,4 +372,83 @@ test('the page answers a crash by loading the model and the embeddings again, an
   assert.equal(await page.getByRole('button', { name: 'Stop' }).isDisabled(), true);
   assert.deepEqual(problems, []);
   await page.close();
+});
+
+test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, syntax', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(8000);
+  const model = () => page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  const loaded = () => page.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  const names = page.locator('#embedding-list .name');
+  await model();
+  await loaded();
+  await drop(page, [{ name: '<i>a.pt', text: 'x' }, { name: 'two.pt', text: 'x' }]);
+  await names.nth(2).waitFor();
+  await page.getByText('Details').first().click();
+  await page.locator('.facts', { hasText: '<b>dog</b> (0.50)' }).waitFor();
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Save <i>a as .pt' }).click();
+  assert.equal((await download).suggestedFilename(), '_i_a.pt');
+
+  await page.getByText('Make an embedding').click();
+  await page.getByLabel('Name', { exact: true }).fill('made');
+  await page.getByLabel('Made by').selectOption('rows');
+  await page.getByLabel('Vectors', { exact: true }).fill('1, 3-4');
+  await page.getByRole('button', { name: 'Make it' }).click();
+  await page.locator('#embedding-list li', { hasText: '{"kind":"rows","of":"<i>a","rows":[0,2,3]}' }).waitFor();
+  await page.getByRole('button', { name: 'Remove two-other' }).click();
+  await names.filter({ hasText: 'two-other' }).waitFor({ state: 'detached' });
+  await page.getByText('3 kept in this browser').waitFor();
+
+  await page.reload();
+  await page.locator('#embedding-list li', { hasText: 'waits for a model' }).nth(2).waitFor();
+  await model();
+  await loaded();
+  assert.deepEqual((await names.allTextContents()).sort(), ['<i>a', 'made', 'two-one']);
+
+  const recipe = {
+    prompt: 'one two', steps: 1, width: 64, height: 64, seed: '18446744073709551615', sampler: 'dpmpp_2m', promptSyntax: 'a1111',
+    clipSkip: 2, embeddings: [{ name: 'MADE', shortHash: 'abababababab' }, { name: 'gone', shortHash: '' }], notes: ['<u>note'],
+  };
+  await drop(page, [{ name: 'recipe.pt', text: JSON.stringify(recipe) }]);
+  const notes = page.locator('#recipe .notes li');
+  await notes.nth(2).waitFor();
+  assert.deepEqual((await notes.allTextContents()).slice(1), ['The embedding gone is missing.', '<u>note']);
+  assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), recipe.seed);
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await page.getByRole('button', { name: 'Copy as ComfyUI workflow' }).waitFor();
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.getByRole('button', { name: 'Copy as A1111 text' }).click();
+  await page.getByText('Copied.').waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(copied, /^a1111: .*"promptSyntax":"a1111"/);
+  assert.match(copied, /"clipSkip":2/);
+
+  await page.getByText('Paste its recipe').click();
+  await page.getByLabel('Recipe text or workflow JSON').fill('nonsense');
+  await page.getByRole('button', { name: 'Use this recipe' }).click();
+  await page.getByRole('alert').locator('[data-code="NO_RECIPE"]').waitFor();
+  await page.locator('#vae-file').setInputFiles({ name: 'v.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'with the VAE v.safetensors' }).waitFor();
+  await screenshot(page, 'library');
+
+  await page.getByRole('button', { name: 'Forget all' }).click();
+  await names.first().waitFor({ state: 'detached' });
+  await page.reload();
+  await page.locator('#gpu:not(:empty)').waitFor();
+  assert.equal(await page.locator('#embedding-list li').count(), 0);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('the page without storage works and says so', async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.addInitScript(() => { Object.defineProperty(navigator, 'storage', { value: undefined }); });
+  await page.goto(`${server.url}/www/`);
+  await page.getByText('not kept for the next visit').waitFor();
+  await drop(page, [{ name: 'a.pt', text: 'x' }]);
+  await page.locator('#embedding-list .name').first().waitFor();
+  assert.equal(await page.getByRole('alert').locator('[data-code]').count(), await page.getByRole('alert').locator('[data-code="NO_GPU"]').count());
+  await context.close();
 });

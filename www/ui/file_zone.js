@@ -8,7 +8,7 @@ class FileZone extends HTMLElement {
       input.addEventListener('change', () => {
         const files = [...input.files];
         input.value = ''; // The same file may be chosen again.
-        if (files.length) this.dispatchEvent(new CustomEvent('files', { detail: { files, folder: input.webkitdirectory } }));
+        if (files.length) this.dispatchEvent(new CustomEvent('files', { detail: { files, folder: input.webkitdirectory, input: input.id } }));
       });
     }
   }

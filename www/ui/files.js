@@ -2,7 +2,11 @@
 
 // Larger than any embedding (the engine's own limit is the same): a checkpoint, or something that claims to be one.
 const EMBEDDING_LIMIT = 32 * 1024 * 1024;
-const CHECKPOINT_NAMES = /"(?:model\.diffusion_model|first_stage_model|cond_stage_model|conditioner|down_blocks)\./;
+const CHECKPOINT_NAMES = /"(?:model\.diffusion_model|cond_stage_model|conditioner|down_blocks)\./;
+const VAE_NAMES = /"(?:first_stage_model\.)?(?:decoder|encoder)\.conv_in\./;
+const HEADER_LIMIT = 64 * 1024 * 1024;
+const RECIPE_TEXT = /^\s*\{|(?:^|\n)\s*Steps: \d/;
+const TEXT_LIMIT = 4 * 1024 * 1024;
 
 // All files of a drop, those inside folders with their path in `webkitRelativePath`.
 export async function droppedFiles(dataTransfer) {
@@ -29,27 +33,44 @@ async function filesOfEntry(entry) {
   }
 }
 
-// What to load as a model (a File, or the Files of a diffusers folder, or null), and what to add as embeddings.
+// By content: models (a File, or the Files of a diffusers folder), VAEs, pictures, texts with recipes; the rest is embeddings.
 export async function sortFiles(files) {
   const inUnet = files.find((file) => /\/unet\/[^/]*$/.test(file.webkitRelativePath ?? ''));
   const folder = inUnet?.webkitRelativePath.split('/unet/')[0];
   const inFolder = folder === undefined ? [] : files.filter((file) => file.webkitRelativePath.startsWith(`${folder}/`));
   const rest = files.filter((file) => !inFolder.includes(file));
-  const isModel = await Promise.all(rest.map(looksLikeModel));
-  const models = [...(inFolder.length ? [inFolder] : []), ...rest.filter((_, i) => isModel[i])];
-  return { models, embeddings: rest.filter((_, i) => !isModel[i]) };
+  const sorted = { models: inFolder.length ? [inFolder] : [], vaes: [], pictures: [], recipes: [], embeddings: [] };
+  const kinds = await Promise.all(rest.map(kindOf));
+  rest.forEach((file, i) => sorted[kinds[i]].push(file));
+  return sorted;
 }
 
-async function looksLikeModel(file) {
-  if (file.size > EMBEDDING_LIMIT) return true;
-  if (file.size < 8) return false;
+export function looksLikeRecipe(text) {
+  return RECIPE_TEXT.test(text);
+}
+
+async function kindOf(file) {
   try {
-    const head = new DataView(await file.slice(0, 8).arrayBuffer());
+    const head = new DataView(await file.slice(0, 16).arrayBuffer());
+    if (head.byteLength < 8) return 'embeddings';
+    const is = (at, code) => head.byteLength >= at + 4 && head.getUint32(at) === code;
+    if (is(0, 0x89504e47) || head.getUint32(0) >>> 8 === 0xffd8ff || (is(0, 0x52494646) && is(8, 0x57454250))) return 'pictures';
     const length = Number(head.getBigUint64(0, true));
-    return length + 8 <= file.size && CHECKPOINT_NAMES.test(await file.slice(8, 8 + length).text());
+    if (length + 8 <= file.size && length <= HEADER_LIMIT) {
+      const names = await file.slice(8, 8 + length).text();
+      if (CHECKPOINT_NAMES.test(names)) return 'models';
+      if (VAE_NAMES.test(names)) return 'vaes';
+    } else if (file.size <= TEXT_LIMIT && looksLikeRecipe(await file.text())) return 'recipes';
   } catch {
-    return false; // It cannot be read, which whoever opens it will say.
+    // It cannot be read, which whoever opens it will say.
   }
+  return file.size > EMBEDDING_LIMIT ? 'models' : 'embeddings';
+}
+
+// Whether a picture says in its metadata that it holds an embedding; one that hides it in its pixels needs the engine.
+export async function saysItHoldsEmbedding(file) {
+  if (file.size > EMBEDDING_LIMIT) return false;
+  return new TextDecoder('latin1').decode(await file.arrayBuffer()).includes('sd-ti-embedding');
 }
 
 export function modelName(source) {

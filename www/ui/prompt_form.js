@@ -1,8 +1,9 @@
 // <prompt-form>: the prompts and parameters. Fires "generate", "stop" and "prompts" (when a prompt changes).
 
-import { defaults, samplers, schedulers } from '../../pkg/index.js';
+import { defaults, promptSyntaxes, samplers, schedulers } from '../../pkg/index.js';
 
-const NUMBERS = ['steps', 'cfg', 'width', 'height'];
+const NUMBERS = ['steps', 'cfg', 'width', 'height', 'clipSkip'];
+const SYNTAXES = new Map([['comfy', 'ComfyUI'], ['a1111', 'AUTOMATIC1111']]);
 
 class PromptForm extends HTMLElement {
   #form;
@@ -13,13 +14,14 @@ class PromptForm extends HTMLElement {
     const { elements } = this.#form;
     elements.sampler.append(...samplers.map((name) => new Option(name)));
     elements.scheduler.append(...schedulers.map((name) => new Option(name)));
-    for (const field of elements) if (field.name) field.value = defaults[field.name];
+    elements.promptSyntax.append(...promptSyntaxes.map((name) => new Option(SYNTAXES.get(name), name)));
+    this.fill(defaults);
 
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#generate();
     });
-    for (const name of ['prompt', 'negativePrompt']) {
+    for (const name of ['prompt', 'negativePrompt', 'promptSyntax']) {
       elements[name].addEventListener('input', () => this.dispatchEvent(new Event('prompts')));
     }
     this.querySelector('#stop').addEventListener('click', () => this.dispatchEvent(new Event('stop')));
@@ -37,11 +39,31 @@ class PromptForm extends HTMLElement {
     return [prompt.value, negativePrompt.value];
   }
 
+  get promptSyntax() {
+    return this.#form.elements.promptSyntax.value;
+  }
+
+  // Sets the fields that are given; a choice that is not on the menu is told and stays as it was.
+  fill(values) {
+    const refused = [];
+    for (const field of this.#form.elements) {
+      const value = values[field.name];
+      if (!field.name || value === undefined) continue;
+      if (field.type === 'checkbox') field.checked = value;
+      else if (field.options && ![...field.options].some((option) => option.value === value)) {
+        refused.push(`There is no ${field.name} “${value}” here yet: ${field.value} stays chosen.`);
+      } else field.value = value;
+    }
+    this.dispatchEvent(new Event('prompts'));
+    return refused;
+  }
+
   // As the fields have them; whether they can be used is the engine's to say.
   get options() {
     const values = new FormData(this.#form);
     const options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
     for (const name of NUMBERS) options[name] = options[name] === '' ? NaN : Number(options[name]);
+    options.keepEmbeddingsWhole = values.has('keepEmbeddingsWhole');
     options.prompt = values.get('prompt');
     options.negativePrompt = values.get('negativePrompt');
     return options;

@@ -11,8 +11,26 @@ export default async function init() {
   await pause(1);
 }
 
+const latin1 = (bytes) => new TextDecoder('latin1').decode(bytes);
+const isPng = (bytes) => latin1(bytes.subarray(1, 4)) === 'PNG';
+
+// A recipe is JSON, at the end of a PNG or alone.
+export function readRecipe(bytes, fileName) {
+  const text = isPng(bytes) ? latin1(bytes).split('recipe:')[1] ?? '' : new TextDecoder().decode(bytes);
+  if (text === 'panic') panic();
+  if (!text.startsWith('{')) throw failure('NO_RECIPE', `${fileName} carries no recipe`);
+  return { prompt: '', negativePrompt: '', embeddings: [], notes: [], ...JSON.parse(text) };
+}
+
+export function recipeText(recipe, form) {
+  if (!['a1111', 'comfy', 'workflow'].includes(form)) throw failure('BAD_OPTION', `There is no form ${form}`);
+  return `${form}: ${JSON.stringify(recipe)}`;
+}
+
 export class Engine {
   #embeddings = new Map();
+  #vae = null;
+  #hashes = 0;
   #slices = 0;
   loaded = 0;
   total = 1000;
@@ -31,9 +49,34 @@ export class Engine {
 
   async load() {
     await pause(5);
+    if (this.#vae) {
+      this.loaded += 100;
+      if (this.loaded < this.total) return true;
+      this.opened.vae = this.#vae;
+      this.#vae = null;
+      this.loaded = this.total = 1000;
+      return false;
+    }
     this.#slices += 1;
     this.loaded = (this.total * this.#slices) / this.slices;
     return this.#slices < this.slices;
+  }
+
+  async openVae([{ name }]) {
+    await pause(1);
+    if (name.startsWith('bad')) throw failure('MISSING_TENSORS', `${name} is not a VAE`);
+    this.#vae = name;
+    this.loaded = 1000;
+    this.total = name.startsWith('slow') ? 100_000 : 1400;
+  }
+
+  // `memory` tells the slices that were hashed.
+  async hash() {
+    await pause(5);
+    if (this.opened.names[0].startsWith('changed')) throw failure('READ', 'The file has changed.');
+    if (this.opened.names[0].startsWith('trap')) panic();
+    this.#hashes += 1;
+    return this.#hashes < 20;
   }
 
   adapter() {
@@ -45,22 +88,52 @@ export class Engine {
   }
 
   memory() {
-    return { wasmBytes: 1, gpuBytes: 2, gpuPeakBytes: 3 };
+    return { wasmBytes: this.#hashes, gpuBytes: 2, gpuPeakBytes: 3, vae: this.opened.vae };
   }
 
   addEmbedding(fileName, bytes) {
     if (fileName.startsWith('panic')) panic();
     if (bytes.length === 0) throw failure('EMPTY_FILE', `${fileName} is empty`);
+    if (isPng(bytes) && !latin1(bytes).includes('an embedding')) throw failure('NOT_AN_EMBEDDING', `${fileName} holds no embedding`);
     const name = fileName.replace(/\.\w+$/, '');
-    const info = {
-      name, vectors: 1, width: 4, dtype: 'f32', layout: 'fake', key: '*', sha256: 'ab'.repeat(32), shortHash: 'abababababab',
-      warnings: [],
-    };
-    this.#embeddings.set(name, info);
-    return [info];
+    if (name.startsWith('two')) return ['one', 'other'].map((part) => this.#add(`${name}-${part}`, 'fake'));
+    return [this.#add(name, 'fake')];
   }
 
-  removeEmbedding(name) {
+  #add(name, layout, vectors = 1) {
+    const info = {
+      name, vectors, width: 4, dtype: 'f32', layout, key: '*', sha256: 'ab'.repeat(32), shortHash: 'abababababab', warnings: [],
+    };
+    this.#embeddings.set(name, info);
+    return info;
+  }
+
+  embeddingFacts(name) {
+    const info = this.#embeddings.get(name);
+    if (!info) throw failure('BAD_OPTION', `There is no embedding ${name}`);
+    const nearest = [{ id: 2368, word: 'cat</w>', cosine: 0.98 }, { id: 1929, word: '<b>dog</b>', cosine: 0.5 }];
+    return {
+      norms: Array(info.vectors).fill(0.4), vocabularyNorm: 0.38, budget: info.vectors,
+      nearest: Array(info.vectors).fill(nearest), warnings: ['fake facts'],
+    };
+  }
+
+  craftEmbedding(spec) {
+    const known = ['name', 'kind', 'text', 'terms', 'names', 'of', 'factor', 'rows'];
+    const unknown = Object.keys(spec).find((key) => !known.includes(key));
+    if (unknown) throw failure('UNKNOWN_OPTION', `There is no option "${unknown}"`);
+    if (!spec.name) throw failure('BAD_OPTION', 'name is missing');
+    const { name, ...rest } = spec;
+    return this.#add(name, JSON.stringify(rest));
+  }
+
+  exportEmbedding(name, format) {
+    if (!this.#embeddings.has(name)) throw failure('BAD_OPTION', `There is no embedding ${name}`);
+    return new TextEncoder().encode(`${name} as ${format}`);
+  }
+
+  removeEmbedding(wanted) {
+    const name = [...this.#embeddings.keys()].find((name) => name.toLowerCase() === wanted.toLowerCase());
     return this.#embeddings.delete(name);
   }
 
@@ -68,16 +141,17 @@ export class Engine {
     return [...this.#embeddings.values()];
   }
 
-  tokens(prompt) {
+  tokens(prompt, promptSyntax = 'comfy') {
     if (prompt.includes('panic in tokens')) panic();
-    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, warnings: [], used: [] };
+    const used = promptSyntax === 'a1111' ? ['in a1111'] : [];
+    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, warnings: [], used };
   }
 
   async start(options) {
     await pause(1);
     if (options.prompt === 'panic in start') await panicInTask();
     if (options.steps === 0) throw failure('BAD_OPTION', 'steps must be at least 1');
-    return new Generation(options);
+    return new Generation(options, this.#hashes);
   }
 
   dispose() {}
@@ -87,8 +161,10 @@ class Generation {
   done = 0;
   warnings = [];
 
-  constructor({ prompt = '', steps = 20, seed = 1234, width = 64, height = 64 }) {
+  constructor(options, hashes) {
+    const { prompt = '', steps = 20, seed = 1234, width = 64, height = 64 } = options;
     Object.assign(this, { prompt, steps, width, height, seed: String(seed) });
+    this.recipe = { ...options, seed: this.seed, notes: [`${hashes} slices hashed at the start`] };
   }
 
   async step() {
@@ -106,7 +182,8 @@ class Generation {
     context.fillStyle = `hsl(${Number(this.seed) % 360} 60% 50%)`;
     context.fillRect(0, 0, this.width, this.height);
     const blob = await canvas.convertToBlob({ type: 'image/png' });
-    return new Uint8Array(await blob.arrayBuffer());
+    const recipe = `recipe:${JSON.stringify(this.recipe)}`;
+    return new Uint8Array(await new Blob([blob, recipe]).arrayBuffer());
   }
 
   free() {

@@ -1,0 +1,163 @@
+// Embeddings and recipes on the real engine: facts, crafting, files of them, round trips, and what is kept over a reload.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { drop, launch, openPage, requireWebGPU } from './lib/browser.js';
+import { CAT, fixtures } from './lib/fixtures.js';
+import { BLANK, serve } from './lib/server.js';
+
+let server;
+let browser;
+let page;
+let problems;
+
+before(async () => {
+  server = await serve(new Map([...fixtures(), BLANK]));
+  browser = await launch();
+  ({ page, problems } = await openPage(browser, `${server.url}/blank.html`));
+  await requireWebGPU(page);
+  await page.evaluate(async () => {
+    const wordbrush = await import('/pkg/index.js');
+    const file = async (name) => new File([await (await fetch(`/made/${name}`)).blob()], name);
+    const hash = async (blob) => {
+      const bytes = new Uint8Array(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
+      return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    };
+    // The pixels: the bytes of two pictures differ where their recipes do.
+    const pixels = async (result) => {
+      const bitmap = await result.image();
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+      context.drawImage(bitmap, 0, 0);
+      return hash(new Blob([context.getImageData(0, 0, bitmap.width, bitmap.height).data]));
+    };
+    const picture = (prompt, options = {}) => sd.generate({ prompt, steps: 2, width: 64, height: 64, ...options });
+    const code = (promise) => Promise.resolve(promise).then(() => 'nothing failed', (error) => error.code);
+    Object.assign(globalThis, wordbrush, { file, hash, pixels, picture, code });
+    globalThis.sd = await wordbrush.StableDiffusion.load(await file('small.safetensors'));
+  });
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+test('facts: the word whose row an embedding is, is the nearest', async () => {
+  const facts = await page.evaluate(async () => {
+    await sd.addEmbedding(await file('feline.pt'));
+    return { ...await sd.embeddingFacts('feline'), none: await code(sd.embeddingFacts('none')) };
+  });
+  assert.equal(facts.norms.length, 1);
+  assert.ok(facts.norms[0] > 0 && facts.vocabularyNorm > 0 && facts.budget === 1, JSON.stringify(facts));
+  assert.equal(facts.nearest[0][0].id, CAT);
+  assert.ok(facts.nearest[0][0].cosine > 0.999 && facts.nearest[0][0].cosine >= facts.nearest[0][1].cosine);
+  assert.match(facts.nearest[0][0].word, /^cat/);
+  assert.equal(facts.none, 'BAD_OPTION');
+});
+
+test('an embedding crafted from a word gives the word’s picture; its files give it again', async () => {
+  const result = await page.evaluate(async () => {
+    await sd.craftEmbedding({ name: 'made', kind: 'text', text: 'cat' });
+    await sd.craftEmbedding({ name: 'half', kind: 'scale', of: 'made', factor: 0.5 });
+    await sd.craftEmbedding({ name: 'mixed', kind: 'mix', terms: [{ name: 'half', factor: 1 }, { name: 'made', factor: 0.5 }] });
+    await sd.craftEmbedding({ name: 'pair', kind: 'concat', names: ['half', 'mixed'] });
+    await sd.craftEmbedding({ name: 'second', kind: 'rows', of: 'pair', rows: [1] });
+    for (const format of ['safetensors', 'pt']) {
+      await sd.addEmbedding(new File([await sd.exportEmbedding('made', format)], `again-${format}.${format}`));
+    }
+    const names = ['made', 'mixed', 'second', 'again-safetensors', 'again-pt'];
+    const pictures = {};
+    for (const name of names) pictures[name] = await pixels(await picture(`a embedding:${name} on a hill`));
+    return {
+      word: await pixels(await picture('a cat on a hill')), other: await pixels(await picture('a embedding:half on a hill')), pictures,
+      wrong: [
+        await code(sd.craftEmbedding({ name: 'x', kind: 'text', text: 'a', factor: 2 })),
+        await code(sd.craftEmbedding({ name: 'x', kind: 'rows', of: 'made', rows: [1] })),
+        await code(sd.craftEmbedding({ name: 'x', kind: 'knit' })), await code(sd.exportEmbedding('made', 'ckpt')),
+      ],
+    };
+  });
+  for (const [name, picture] of Object.entries(result.pictures)) assert.equal(picture, result.word, name);
+  assert.notEqual(result.other, result.word);
+  assert.deepEqual(result.wrong, ['UNKNOWN_OPTION', 'BAD_OPTION', 'BAD_OPTION', 'BAD_OPTION']);
+});
+
+for (const promptSyntax of ['comfy', 'a1111']) {
+  test(`a picture carries its recipe (${promptSyntax}): read and used again, it gives the same file`, async () => {
+    const result = await page.evaluate(async (promptSyntax) => {
+      const prompt = promptSyntax === 'a1111' ? 'a [cat:dog:0.5], (feline:1.2)' : 'a (embedding:feline:1.2), dog';
+      const options = { negativePrompt: 'text, 日本', seed: '18446744073709551615', cfg: 6.5, clipSkip: 2, promptSyntax };
+      // The hash of the model may come between two pictures, so it is waited for.
+      await new Promise((resolve) => { setTimeout(resolve, 1500); });
+      const { png } = await picture(prompt, options);
+      const recipe = await readRecipe(png);
+      const names = ['prompt', 'negativePrompt', 'steps', 'cfg', 'width', 'height', 'seed', 'sampler', 'scheduler', 'clipSkip', 'promptSyntax'];
+      const again = await sd.generate(Object.fromEntries(names.map((name) => [name, recipe[name]])));
+      const texts = {};
+      for (const form of ['a1111', 'comfy', 'workflow']) texts[form] = (await readRecipe(await recipeText(recipe, form))).seed;
+      return { prompt, recipe, same: await hash(png) === await hash(again.png), texts };
+    }, promptSyntax);
+    assert.equal(result.recipe.negativePrompt, 'text, 日本');
+    assert.equal(result.recipe.seed, '18446744073709551615');
+    assert.equal(result.recipe.promptSyntax, promptSyntax);
+    assert.ok(result.recipe.modelHash, JSON.stringify(result.recipe));
+    assert.equal(result.recipe.embeddings[0]?.name, 'feline', JSON.stringify(result.recipe));
+    assert.ok(result.same, JSON.stringify(result.recipe));
+    for (const [form, seed] of Object.entries(result.texts)) assert.equal(seed, '18446744073709551615', form);
+  });
+}
+
+test('a dynamic prompt: the recipe has what was chosen, and gives the same pixels', async () => {
+  const { prompt, same } = await page.evaluate(async () => {
+    const first = await picture('a {cat|dog|house}', { seed: 5 });
+    const { prompt } = await readRecipe(first.png);
+    return { prompt, same: await pixels(first) === await pixels(await picture(prompt, { seed: 5 })) };
+  });
+  assert.match(prompt, /^a (cat|dog|house)$/);
+  assert.ok(same);
+});
+
+test('A1111’s syntax: bare words name embeddings, weights are its own', async () => {
+  const { plain, bare, comfy, used } = await page.evaluate(async () => ({
+    plain: await pixels(await picture('a cat', { promptSyntax: 'a1111' })),
+    bare: await pixels(await picture('a feline', { promptSyntax: 'a1111' })),
+    comfy: await pixels(await picture('a feline')),
+    used: [(await sd.tokens('a feline')).used, (await sd.tokens('a feline', { promptSyntax: 'a1111' })).used],
+  }));
+  assert.equal(bare, plain);
+  assert.notEqual(comfy, bare);
+  assert.deepEqual(used, [[], ['feline']]);
+});
+
+test('a text without a recipe is refused', async () => {
+  assert.equal(await page.evaluate(() => code(readRecipe(new Blob([new Uint8Array(100)])))), 'NO_RECIPE');
+});
+
+test('the page keeps embeddings over a reload, and makes a dropped picture again', async () => {
+  const { page: www, problems: onPage } = await openPage(browser, `${server.url}/www/`);
+  www.setDefaultTimeout(60_000);
+  const made = (...names) => names.map((name) => ({ name, url: `/made/${name}` }));
+  await drop(www, made('small.safetensors', 'feline.pt'));
+  await www.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  await www.getByText('1 kept in this browser').waitFor();
+  await www.reload();
+  await www.locator('#embedding-list li', { hasText: 'waits for a model' }).waitFor();
+  await drop(www, made('small.safetensors'));
+  await www.locator('#embedding-list li', { hasText: '1 vector × 64' }).waitFor();
+  await www.getByText('Details').first().click();
+  await www.locator('.facts td', { hasText: /^cat/ }).waitFor();
+
+  const png = Buffer.from(await page.evaluate(async () => {
+    const { png } = await picture('a embedding:feline by the sea', { seed: 77 });
+    return [...new Uint8Array(await png.arrayBuffer())];
+  }));
+  server.made.set('/made/picture.png', png);
+  await drop(www, made('picture.png'));
+  await www.locator('#recipe .from', { hasText: 'picture.png' }).waitFor();
+  assert.equal(await www.getByLabel('Prompt', { exact: true }).inputValue(), 'a embedding:feline by the sea');
+  assert.equal(await www.getByLabel('Seed', { exact: true }).inputValue(), '77');
+  assert.ok(!/missing/.test(await www.locator('#recipe .notes').textContent()));
+  assert.deepEqual(onPage, []);
+  await www.close();
+});
+
+test('nothing was left uncaught', () => assert.deepEqual(problems, []));

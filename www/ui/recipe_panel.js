@@ -1,0 +1,32 @@
+// <recipe-panel>: takes a recipe as text (fires "recipe") and tells what of one was not understood or is missing.
+
+import { element } from './dom.js';
+
+class RecipePanel extends HTMLElement {
+  connectedCallback() {
+    const field = this.querySelector('textarea');
+    this.querySelector('form').addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.dispatchEvent(new CustomEvent('recipe', { detail: field.value }));
+    });
+  }
+
+  show(from, notes) {
+    this.querySelector('.from').textContent = `The settings come from ${from}.`;
+    this.querySelector('.notes').replaceChildren(...notes.map((note) => element('li', { textContent: note })));
+  }
+}
+customElements.define('recipe-panel', RecipePanel);
+
+export function missingEmbeddings(recipe, embeddings) {
+  const folded = (name) => name.toLowerCase().replace(/\.(safetensors|pt|bin)$/, '');
+  return recipe.embeddings.flatMap(({ name, shortHash }) => {
+    const named = embeddings.find((embedding) => folded(embedding.name) === folded(name));
+    const same = (embedding) => shortHash && embedding.shortHash.startsWith(shortHash.slice(0, 10));
+    if (named && (!shortHash || same(named))) return [];
+    if (named) return [`The embedding ${name} is another file than the recipe's (${shortHash}).`];
+    const other = embeddings.find(same);
+    if (other) return [`The embedding ${name} is here under the name ${other.name}.`];
+    return [`The embedding ${name} is missing${shortHash ? ` (${shortHash})` : ''}.`];
+  });
+}

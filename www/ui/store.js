@@ -1,0 +1,55 @@
+// Embedding files kept in the browser's own storage (OPFS) between visits.
+// Each is one file: a line of JSON {name, names}, then the embedding's bytes. Its key is the hash of name and bytes.
+
+const FOLDER = 'wordbrush-embeddings';
+const HEADER_LIMIT = 64 * 1024;
+
+async function folder() {
+  if (!navigator.storage?.getDirectory) throw new Error('this browser offers no storage to this page');
+  return (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
+}
+
+// `names` are those of the file's embeddings that are wanted, or null for all.
+export async function keep(name, file, names) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const identity = await new Blob([name, '\0', bytes]).arrayBuffer();
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', identity));
+  const key = [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  const header = `${JSON.stringify({ name, names: names && [...names] })}\n`;
+  const handle = await (await folder()).getFileHandle(key, { create: true });
+  const writer = await handle.createWritable();
+  try {
+    await writer.write(new Blob([header, bytes]));
+    await writer.close();
+  } catch (error) {
+    await writer.abort().catch(() => {});
+    await forget(key);
+    throw error;
+  }
+  return key;
+}
+
+export async function forget(key) {
+  await (await folder()).removeEntry(key).catch((error) => {
+    if (error.name !== 'NotFoundError') throw error;
+  });
+}
+
+// [{key, name, names, file}], oldest first. What cannot be read is taken away: nothing but keep() writes there.
+export async function restore() {
+  const files = [];
+  for await (const [key, handle] of (await folder()).entries()) {
+    const stored = await handle.getFile();
+    try {
+      const head = await stored.slice(0, HEADER_LIMIT).text();
+      const line = head.slice(0, head.indexOf('\n'));
+      const { name, names } = JSON.parse(line);
+      const start = new TextEncoder().encode(line).length + 1;
+      const file = new File([stored.slice(start)], name.split('/').pop());
+      files.push({ key, name, names: names && new Set(names), file, when: stored.lastModified });
+    } catch {
+      await forget(key);
+    }
+  }
+  return files.sort((a, b) => a.when - b.when);
+}
