@@ -45,18 +45,22 @@ function queue(call) {
 
 // One slice at the end of the queue: a job that comes meanwhile waits for that slice only.
 function hashWhenIdle() {
-  if (!hashed && jobsLeft === 0) jobs = jobs.then(hashSlice);
+  if (!hashed && jobsLeft === 0) jobs = jobs.then(hashWhileIdle);
+}
+
+async function hashWhileIdle() {
+  if (hashed || jobsLeft > 0) return;
+  await hashSlice();
+  hashWhenIdle();
 }
 
 async function hashSlice() {
-  if (hashed || jobsLeft > 0) return;
   try {
     hashed = !await turn(() => engine.hash());
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) fatal(error.message);
     hashed = true; // The file has changed or is gone: recipes do without its hash.
   }
-  hashWhenIdle();
 }
 
 // A Rust panic in the middle of an awaited call leaves its promise forever pending and arrives here instead.
@@ -189,6 +193,11 @@ async function generate({ id, options }) {
       stopIfAborted(id);
       more = await turn(() => generation.step());
       self.postMessage({ id, event: { type: 'step', step: generation.done, steps, ...clock(generation.done) } });
+    }
+    // What is left of the hash is done now: the same picture must be the same file whether it was made at once or later.
+    while (!hashed) {
+      stopIfAborted(id);
+      await hashSlice();
     }
     stopIfAborted(id);
     self.postMessage({ id, event: { type: 'decode' } });

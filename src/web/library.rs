@@ -29,13 +29,15 @@ pub fn embedding_info(name: &str, embedding: &Embedding) -> Object {
 /// `EmbeddingFacts`.
 pub fn facts(facts: &Facts) -> Object {
     let entry = |near: &Near| -> JsValue {
-        object([("id", near.id.into()), ("word", near.word.as_str().into()), ("cosine", near.cosine.into())]).into()
+        // The tokenizer shows the end of a word as a space.
+        let word = near.word.trim_end();
+        object([("id", near.id.into()), ("word", word.into()), ("cosine", near.cosine.into())]).into()
     };
     let nearest = facts.nearest.iter().map(|vector| JsValue::from(vector.iter().map(entry).collect::<Array>()));
     object([
         ("norms", facts.norms.iter().map(|&norm| JsValue::from(norm)).collect::<Array>().into()),
         ("vocabularyNorm", facts.vocabulary_norm.into()),
-        ("budget", facts.budget.into()),
+        ("budget", facts.norms.len().into()),
         ("nearest", nearest.collect::<Array>().into()),
         ("warnings", facts.warning.iter().map(JsValue::from).collect::<Array>().into()),
     ])
