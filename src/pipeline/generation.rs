@@ -48,7 +48,8 @@ impl Generation {
         let mut used = prompt.used.clone();
         used.extend(negative.used.iter().filter(|name| !prompt.used.contains(name)).cloned());
         // As ComfyUI, guidance of strength 1 leaves the negative prompt out altogether.
-        let guided = params.cfg != 1.0 || prompt.parts.len() > 1;
+        let alone = prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0;
+        let guided = params.cfg != 1.0 || !alone;
         let scenarios = if guided { vec![negative, prompt] } else { vec![prompt] };
         let conditioning = Conditioning::encode(sd, scenarios, params.syntax, params.clip_skip)?;
         let timesteps: Vec<f32> = sigmas[..params.steps].iter().map(|&sigma| trained.timestep(sigma) as f32).collect();
