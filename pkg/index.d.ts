@@ -181,7 +181,7 @@ export interface EmbeddingFacts {
   norms: number[];
   /** The mean length of the vocabulary's vectors, for comparison. */
   vocabularyNorm: number;
-  /** How many of a window's 75 places the embedding takes. */
+  /** The share of a window's 75 places that the embedding takes; more than 1 fits in none. */
   budget: number;
   /** For each vector the vocabulary's nearest words, best first. Words may contain anything: show them as text. */
   nearest: NearWord[][];

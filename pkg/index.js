@@ -148,9 +148,9 @@ export class StableDiffusion {
 }
 
 export async function readRecipe(source) {
-  if (typeof source === 'string') return recipeCall('readRecipe', { bytes: new TextEncoder().encode(source), name: 'the text' });
+  if (typeof source === 'string') return recipeCall('readRecipe', { bytes: new TextEncoder().encode(source), name: 'The text' });
   if (!(source instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'readRecipe needs a File, a Blob or a text.');
-  const name = source.name ?? 'the picture';
+  const name = source.name ?? 'The picture';
   if (source.size > PICTURE_LIMIT) throw new WordbrushError('TOO_LARGE', `${name} has more than 256 MiB: no recipe is looked for in it.`);
   return recipeCall('readRecipe', { bytes: await bytesOf(source, name), name });
 }

@@ -37,7 +37,7 @@ pub fn facts(facts: &Facts) -> Object {
     object([
         ("norms", facts.norms.iter().map(|&norm| JsValue::from(norm)).collect::<Array>().into()),
         ("vocabularyNorm", facts.vocabulary_norm.into()),
-        ("budget", facts.norms.len().into()),
+        ("budget", facts.budget.into()),
         ("nearest", nearest.collect::<Array>().into()),
         ("warnings", facts.warning.iter().map(JsValue::from).collect::<Array>().into()),
     ])

@@ -47,7 +47,7 @@ test('facts: the word whose row an embedding is, is the nearest', async () => {
     return { ...await sd.embeddingFacts('feline'), none: await code(sd.embeddingFacts('none')) };
   });
   assert.equal(facts.norms.length, 1);
-  assert.ok(facts.norms[0] > 0 && facts.vocabularyNorm > 0 && facts.budget === 1, JSON.stringify(facts));
+  assert.ok(facts.norms[0] > 0 && facts.vocabularyNorm > 0 && Math.round(75 * facts.budget) === 1, JSON.stringify(facts));
   assert.equal(facts.nearest[0][0].id, CAT);
   assert.ok(facts.nearest[0][0].cosine > 0.999 && facts.nearest[0][0].cosine >= facts.nearest[0][1].cosine);
   assert.match(facts.nearest[0][0].word, /^cat/);

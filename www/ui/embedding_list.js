@@ -27,7 +27,7 @@ class EmbeddingList extends HTMLElement {
       return cells('td', String(i + 1), `${norm.toFixed(3)} (${(norm / vocabularyNorm).toFixed(2)}×)`, words.join(', '));
     });
     place.replaceChildren(
-      element('p', { textContent: `Takes ${budget} of a window's 75 places. The vocabulary's mean norm is ${vocabularyNorm.toFixed(3)}.` }),
+      element('p', { textContent: `Takes ${Math.round(75 * budget)} of a window's 75 places. The vocabulary's mean norm is ${vocabularyNorm.toFixed(3)}.` }),
       ...warnings.map((warning) => element('p', { className: 'warnings', textContent: warning })),
       element('table', {}, element('thead', {}, cells('th', 'Vector', 'Norm', 'Nearest words')), element('tbody', {}, ...rows)),
     );
