@@ -151,7 +151,7 @@ export class Engine {
     await pause(1);
     if (options.prompt === 'panic in start') await panicInTask();
     if (options.steps === 0) throw failure('BAD_OPTION', 'steps must be at least 1');
-    return new Generation(options, this.#hashes);
+    return new Generation(options, () => this.#hashes);
   }
 
   dispose() {}
@@ -161,10 +161,12 @@ class Generation {
   done = 0;
   warnings = [];
 
+  // `hashes` tells the slices that are hashed by now.
   constructor(options, hashes) {
     const { prompt = '', steps = 20, seed = 1234, width = 64, height = 64 } = options;
     Object.assign(this, { prompt, steps, width, height, seed: String(seed) });
-    this.recipe = { ...options, seed: this.seed, notes: [`${hashes} slices hashed at the start`] };
+    this.hashes = hashes;
+    this.recipe = { ...options, seed: this.seed };
   }
 
   async step() {
@@ -177,6 +179,7 @@ class Generation {
   }
 
   async image() {
+    this.recipe.notes = [`${this.hashes()} slices hashed`];
     const canvas = new OffscreenCanvas(this.width, this.height);
     const context = canvas.getContext('2d');
     context.fillStyle = `hsl(${Number(this.seed) % 360} 60% 50%)`;
