@@ -128,6 +128,28 @@ test('A1111’s syntax: bare words name embeddings, weights are its own', async 
   assert.deepEqual(used, [[], ['feline']]);
 });
 
+test('a separate VAE decodes from then on; what is no VAE is refused and changes nothing', async () => {
+  const result = await page.evaluate(async () => {
+    const bytes = async () => {
+      const bitmap = await (await picture('a cat')).image();
+      const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+      context.drawImage(bitmap, 0, 0);
+      return [...context.getImageData(0, 0, bitmap.width, bitmap.height).data];
+    };
+    const own = await bytes();
+    await sd.loadVae(await file('vae.safetensors'));
+    const same = await bytes();
+    await sd.loadVae(await file('bright.safetensors'));
+    const bright = await bytes();
+    const refused = await code(sd.loadVae(await file('two-words.safetensors')));
+    const { vae } = await readRecipe((await picture('a cat')).png);
+    const after = await bytes();
+    await sd.loadVae(await file('vae.safetensors'));
+    return { same: same.join() === own.join(), white: bright.every((byte) => byte === 255), refused, vae, stays: after.join() === bright.join() };
+  });
+  assert.deepEqual(result, { same: true, white: true, refused: 'WRONG_FAMILY', vae: 'bright.safetensors', stays: true });
+});
+
 test('a text without a recipe is refused', async () => {
   assert.equal(await page.evaluate(() => code(readRecipe(new Blob([new Uint8Array(100)])))), 'NO_RECIPE');
 });

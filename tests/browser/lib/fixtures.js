@@ -17,12 +17,19 @@ export function fixtures() {
   // SD 2 has no cond_stage_model.transformer but an OpenCLIP encoder of width 1024.
   const sd2 = new Map([...tensors].filter(([name]) => name !== TOKEN_TABLE));
   sd2.set('cond_stage_model.model.token_embedding.weight', { shape: [8, 1024], data: new Uint16Array(8 * 1024) });
+  // The VAE as a file of its own, as it is and with a bias that makes everything white.
+  const VAE = 'first_stage_model.';
+  const vae = new Map([...tensors].filter(([name]) => name.startsWith(VAE)).map(([name, tensor]) => [name.slice(VAE.length), tensor]));
+  const bias = vae.get('decoder.conv_out.bias');
+  const bright = new Map(vae).set('decoder.conv_out.bias', { ...bias, data: new Uint16Array(bias.data.length).fill(0x4900) }); // 10 in f16
   const wide = new Float32Array(cat.length + 8).fill(0.1);
   return new Map(Object.entries({
     'small.safetensors': model,
     'truncated.safetensors': model.subarray(0, model.length - 1000),
     'missing.safetensors': safetensors(withoutSome, 'F16'),
     'sd2.safetensors': safetensors(sd2, 'F16'),
+    'vae.safetensors': safetensors(vae, 'F16'),
+    'bright.safetensors': safetensors(bright, 'F16'),
     'feline.pt': a1111Pt([cat], 'feline'),
     'feline-2.safetensors': safetensorsEmbedding([cat]),
     'two-words.safetensors': safetensorsEmbedding([dog, house]),
