@@ -245,6 +245,12 @@ export interface Recipe {
   embeddings: { name: string; shortHash: string }[];
   /** Whose prompts these are. */
   promptSyntax?: PromptSyntax;
+  /** Embeddings were never cut where a window ends. */
+  keepEmbeddingsWhole?: boolean;
+  /** The prompt before `{a|b}` and comments were worked out, where that changed it. */
+  template?: string;
+  /** What an A1111 text says beyond the fields above: keys and values, kept for writing it again. */
+  extra?: [string, string][];
   /** Sentences about what was not understood. */
   notes: string[];
 }

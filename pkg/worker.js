@@ -130,7 +130,8 @@ async function open({ id, files, options }) {
   await loadAll(id, () => report('load'));
   report('ready');
   modelBytes = engine.total;
-  hashed = false;
+  // A model from a URL is not downloaded a second time for its hash.
+  hashed = files.some(({ url }) => url);
   return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
 }
 
@@ -140,7 +141,12 @@ async function openVae({ id, files }) {
   report('open', 0, 0);
   await turn(() => engine.openVae(files));
   const total = engine.total - modelBytes;
-  await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
+  try {
+    await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
+  } catch (error) {
+    engine.dropVae();
+    throw error;
+  }
   report('ready', total, total);
 }
 

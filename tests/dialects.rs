@@ -205,6 +205,30 @@ fn an_embedding_is_the_same_from_wherever_it_comes() {
     assert!((facts.nearest[1][0].cosine - 1.0).abs() < 1e-5);
 }
 
+/// A table of f32 numbers is halved on the way in; an embedding of the same numbers must come out the same.
+#[test]
+fn rows_of_an_f32_checkpoint_stay_equal() {
+    let mut checkpoint = arrays("two_levels");
+    let table = checkpoint.iter_mut().find(|array| array.0 == TABLE).expect("a table");
+    let values = support::Numbers::new(5).take(table.3.len() / 4, Storage::F32);
+    table.3 = f32s(&values);
+    let width = table.2[1];
+    let row = word(&checkpoint, CAT);
+    for storage in support::STORAGES {
+        let mut sd = load(file(&checkpoint), storage);
+        sd.add_embedding("copy.safetensors", &embedding(&row, width)).expect("an embedding");
+        assert_eq!(context(&sd, &small("a embedding:copy")), context(&sd, &small("a cat")), "{storage:?}");
+    }
+}
+
+#[test]
+fn too_much_side_by_side_is_refused() {
+    let sd = load(file(&arrays("two_levels")), Storage::Packed);
+    let prompt = format!("{}{}", "a cat AND ".repeat(20), "cat ".repeat(75 * 40));
+    let error = pollster::block_on(sd.start(&a1111(&prompt))).err().expect("a refusal");
+    assert_eq!(error.code, Code::BadOption, "{error}");
+}
+
 #[test]
 fn the_order_of_loading_does_not_matter() {
     let checkpoint = arrays("two_levels");
@@ -231,6 +255,8 @@ fn embeddings_can_be_kept_whole() {
     let whole = Params { keep_embeddings_whole: true, ..cut.clone() };
     let warnings = |params: &Params| pollster::block_on(sd.start(params)).expect("a start").warnings().len();
     assert_eq!((warnings(&cut), warnings(&whole)), (1, 0));
+    let recipe = pollster::block_on(sd.start(&whole)).expect("a start").recipe(&sd);
+    assert_eq!(recipe.extra.len(), 1, "the recipe says so");
     assert_ne!(context(&sd, &cut), context(&sd, &whole));
 }
 

@@ -175,6 +175,12 @@ impl Gpu {
         self.inner.storage
     }
 
+    /// The largest tensor that can be bound.
+    pub fn largest_tensor(&self) -> u64 {
+        let limits = self.inner.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
     /// Bytes that live buffers take on the GPU.
     pub fn allocated(&self) -> u64 {
         self.inner.allocated.now.get()

@@ -92,7 +92,7 @@ impl Gpu {
         let inner = Inner {
             gpu: self.clone(),
             storage,
-            bytes: (elements * storage.size()) as u64,
+            bytes: elements as u64 * storage.size() as u64,
             kept: Cell::new(false),
             place: RefCell::new(None),
         };

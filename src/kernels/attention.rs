@@ -104,7 +104,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
         read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor), args.lengths],
         write: &[&out],
         workgroups: [queries.div_ceil(rows_per_group), heads, batch],
-        flops: 4 * (batch * queries * key_rows * heads * head_dim) as u64,
+        flops: 4 * (batch * queries) as u64 * (key_rows * heads * head_dim) as u64,
     });
     out
 }

@@ -151,7 +151,7 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
         ],
         write: &[&out],
         workgroups: [n.div_ceil(columns_per_group), groups_y, row_groups.div_ceil(groups_y)],
-        flops: 2 * (rows * n * kernel * kernel * channels) as u64,
+        flops: 2 * rows as u64 * (n * kernel * kernel * channels) as u64,
     });
     out
 }

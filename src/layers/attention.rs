@@ -7,6 +7,9 @@ use crate::weights::Weights;
 
 use super::Linear;
 
+/// Four rows of a head must fit into 15 KiB of workgroup memory.
+const WIDEST_HEAD: usize = 960;
+
 /// Tokens attend to each other.
 pub struct SelfAttention {
     qkv: Linear, // (C → 3C): queries, keys and values in one product
@@ -118,9 +121,9 @@ impl CrossAttention {
 }
 
 fn check_heads(channels: usize, heads: usize) -> Result<()> {
-    if heads == 0 || channels % heads != 0 || channels / heads % 4 != 0 {
+    if heads == 0 || channels % heads != 0 || channels / heads % 4 != 0 || channels / heads > WIDEST_HEAD {
         let sentence = format!(
-            "an attention of this checkpoint has {channels} channels for {heads} heads: a head must be a multiple of four wide"
+            "an attention of this checkpoint has {channels} channels for {heads} heads: a head must be a multiple of four and at most {WIDEST_HEAD} wide"
         );
         return Err(Error::new(Code::WrongShape, sentence));
     }

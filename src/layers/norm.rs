@@ -5,6 +5,9 @@ use crate::gpu::Tensor;
 use crate::kernels;
 use crate::weights::{Columns, Weights};
 
+/// Mean and scale of each must fit into 8 KiB of workgroup memory.
+const MOST_GROUPS: usize = 1024;
+
 /// Group normalisation.
 pub struct GroupNorm {
     gamma: Tensor, // (C)
@@ -19,7 +22,7 @@ impl GroupNorm {
     /// # Errors
     /// When tensors are missing, have other shapes, or `channels` cannot be split into `groups`.
     pub fn load(w: &Weights, channels: usize, groups: usize, epsilon: f32) -> Result<Self> {
-        if channels % groups != 0 || channels % 4 != 0 {
+        if groups > MOST_GROUPS || channels % groups != 0 || channels % 4 != 0 {
             let sentence = format!(
                 "a group norm of this checkpoint has {channels} channels, which {groups} groups cannot share: Stable Diffusion 1.5 has multiples of {groups}"
             );

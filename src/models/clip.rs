@@ -69,6 +69,11 @@ impl Clip {
         self.token_embedding.borrow().row(id as usize)
     }
 
+    /// A row from an embedding, with the precision of this model's own.
+    pub fn word(&self, row: &[f32]) -> Vec<f32> {
+        self.token_embedding.borrow().alike(row)
+    }
+
     /// The row added at a position of a window.
     pub fn position(&self, position: usize) -> Option<Vec<f32>> {
         self.position_embedding.borrow().row(position)

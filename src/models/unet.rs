@@ -79,6 +79,11 @@ impl Unet {
         let config = &w.checkpoint().config;
         let conv_in = Conv2d::load(&w.at("conv_in"), 4)?;
         let time_width = w.shape("time_embedding.linear_1.weight")?.get(1).copied().unwrap_or(0);
+        if time_width % 8 != 0 {
+            let sentence =
+                format!("the time embedding of this checkpoint is {time_width} wide, expected a multiple of 8");
+            return Err(Error::new(Code::WrongShape, sentence));
+        }
         let linear_1 = Linear::load(&w.at("time_embedding.linear_1"), time_width)?;
         let linear_2 = Linear::load(&w.at("time_embedding.linear_2"), linear_1.width())?;
         let loading = Loading { time: linear_2.width(), context, groups: config.unet_groups.unwrap_or(GROUPS) };
@@ -97,6 +102,14 @@ impl Unet {
         for (i, place) in w.list("up_blocks").iter().enumerate() {
             let level = levels.saturating_sub(1 + i);
             up_blocks.push(UpBlock::load(place, &loading, heads(level), &mut channels, &mut skips)?);
+        }
+        let last = levels.saturating_sub(1);
+        let halves = down_blocks.iter().enumerate().all(|(i, block)| block.downsampler.is_some() == (i < last));
+        let doubles = up_blocks.iter().enumerate().all(|(i, block)| block.upsampler.is_some() == (i < last));
+        if !(halves && doubles && skips.is_empty() && up_blocks.len() == levels) {
+            let sentence =
+                "the way up through this UNet does not mirror the way down, as it does in Stable Diffusion 1.5";
+            return Err(Error::new(Code::WrongShape, sentence));
         }
         let conv_out = Conv2d::load(&w.at("conv_out"), channels)?;
         same_channels("the predicted noise", conv_out.channels(), 4)?;

@@ -1,6 +1,6 @@
 //! The decoder of the autoencoder (Esser et al. 2021; diffusers' `AutoencoderKL`).
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
 use crate::layers::{Conv2d, GroupNorm, SelfAttention};
 use crate::weights::Weights;
@@ -51,6 +51,13 @@ impl Vae {
         for place in decoder.list("up_blocks") {
             up_blocks.push(UpBlock::load(&place, &mut channels, groups)?);
         }
+        let doublings = up_blocks.iter().filter(|block: &&UpBlock| block.upsampler.is_some()).count();
+        if doublings != 3 {
+            let sentence = format!(
+                "this VAE doubles the picture's size {doublings} times; Stable Diffusion 1.5's does three times"
+            );
+            return Err(Error::new(Code::WrongShape, sentence));
+        }
         let conv_out = Conv2d::load(&decoder.at("conv_out"), channels)?;
         same_channels("the picture", conv_out.channels(), 3)?;
         Ok(Self {
@@ -67,6 +74,24 @@ impl Vae {
     /// What the sampler's latents are multiplied with before decoding.
     pub fn latent_scale(&self) -> f32 {
         1.0 / self.scale
+    }
+
+    /// Bytes of the largest tensor when a picture of this size is decoded, at `size` bytes a number.
+    pub fn largest(&self, width: usize, height: usize, size: usize) -> u64 {
+        let mut pixels = (width / 8 * (height / 8)) as u64;
+        let mut channels = self.conv_in.channels() as u64;
+        let mut largest = pixels * channels;
+        for block in &self.up_blocks {
+            for resnet in &block.resnets {
+                largest = largest.max(pixels * channels.max(resnet.channels() as u64));
+                channels = resnet.channels() as u64;
+            }
+            if let Some(conv) = &block.upsampler {
+                (pixels, channels) = (pixels * 4, conv.channels() as u64);
+                largest = largest.max(pixels * channels);
+            }
+        }
+        largest * size as u64
     }
 
     /// Scaled latents (1, h, w, 4) → (1, 8h, 8w, 4) in −1…1.

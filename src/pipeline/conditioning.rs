@@ -105,6 +105,14 @@ impl Bank {
             );
             return Err(Error::new(Code::BadOption, sentence));
         }
+        let longest = prompts.iter().map(|prompt| prompt.windows.len()).max().unwrap_or(1);
+        let batch: usize = scenarios.iter().map(|scenario| scenario.parts.len()).sum();
+        if batch * longest > MOST_WINDOWS * 2 {
+            let sentence = format!(
+                "{batch} prompts side by side, of up to {longest} windows of 75 tokens each, do not fit into memory: use fewer parts or shorter ones"
+            );
+            return Err(Error::new(Code::BadOption, sentence));
+        }
         let empty = empty_window();
         let mut windows: Vec<&Window> = prompts.iter().flat_map(|prompt| &prompt.windows).collect();
         let weighed = windows.iter().any(|window| window.tokens.iter().any(|token| token.weight != 1.0));
@@ -153,7 +161,7 @@ fn rows(clip: &Clip, windows: &[&Window]) -> Result<Vec<f32>> {
             let word = match &token.piece {
                 Piece::Id(id) => clip.token(*id).ok_or_else(|| outside("token", *id as usize))?,
                 Piece::Row { embedding, row } => {
-                    embedding.values[row * embedding.width..(row + 1) * embedding.width].to_vec()
+                    clip.word(&embedding.values[row * embedding.width..(row + 1) * embedding.width])
                 }
             };
             let place = clip.position(position).ok_or_else(|| outside("position", position))?;

@@ -41,6 +41,18 @@ pub struct Progress {
 impl Generation {
     pub(super) async fn start(sd: &StableDiffusion, params: &Params) -> Result<Self> {
         params.check()?;
+        let (needed, most) =
+            (sd.vae.largest(params.width, params.height, sd.gpu.storage().size()), sd.gpu.largest_tensor());
+        if needed > most {
+            let sentence = format!(
+                "a picture of {}×{} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
+                params.width,
+                params.height,
+                needed >> 20,
+                most >> 20
+            );
+            return Err(Error::new(Code::BadOption, sentence));
+        }
         let trained = Sigmas::sd15();
         let sigmas = params.schedule.sigmas(&trained, params.steps)?;
         let [negative, prompt] = sd.read_prompts(params);

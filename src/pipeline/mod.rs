@@ -15,7 +15,7 @@ use crate::files::Source;
 use crate::files::{Checkpoint, vae_file};
 use crate::gpu::{Gpu, Options};
 use crate::models::{Clip, Unet, Vae};
-use crate::prompt::{self, Library, Parsed, Scenario, Syntax, Tokenizer, expand, parse, scenario};
+use crate::prompt::{self, Library, Scenario, Syntax, Tokenizer, expand, scenario};
 use crate::weights::{Filling, Weights};
 
 pub use conditioning::Conditioning;
@@ -24,6 +24,7 @@ pub use image::Image;
 pub use library::Craft;
 pub use model::Model;
 pub use params::Params;
+pub use recipe::KEEP_WHOLE;
 
 /// A Stable Diffusion 1.5 checkpoint on the GPU, with the embeddings added to it.
 pub struct StableDiffusion {
@@ -80,8 +81,13 @@ impl StableDiffusion {
             return Ok(true);
         }
         let Some((_, filling, _)) = &mut self.next_vae else { return Ok(false) };
-        if filling.step().await? {
-            return Ok(true);
+        match filling.step().await {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => {
+                self.next_vae = None;
+                return Err(error);
+            }
         }
         if let Some((vae, _, name)) = self.next_vae.take() {
             self.vae = vae;
@@ -94,6 +100,11 @@ impl StableDiffusion {
     pub fn loaded(&self) -> (u64, u64) {
         let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling, _)| (filling.loaded(), filling.total()));
         (self.filling.loaded() + more.0, self.filling.total() + more.1)
+    }
+
+    /// Gives up a separate VAE that is not fully loaded.
+    pub fn drop_vae(&mut self) {
+        self.next_vae = None;
     }
 
     /// What the model is called in recipes.
@@ -119,26 +130,29 @@ impl StableDiffusion {
         self.clip.width()
     }
 
-    /// Reads a prompt as [`start`](Self::start) would.
-    pub fn parse(&self, prompt: &str, syntax: Syntax) -> Parsed {
-        parse(prompt, syntax, &self.tokenizer, &self.library)
+    /// Reads a prompt as [`start`](Self::start) would, with the default steps and seed.
+    pub fn read(&self, prompt: &str, syntax: Syntax) -> Scenario {
+        self.read_prompt(prompt, false, &Params { syntax, ..Params::default() })
     }
 
     /// Reads the negative prompt and the prompt of a picture for all its steps.
     fn read_prompts(&self, params: &Params) -> [Scenario; 2] {
-        [(&params.negative_prompt, true), (&params.prompt, false)].map(|(text, negative)| {
-            let options = prompt::Options {
-                syntax: params.syntax,
-                steps: params.steps,
-                keep_whole: params.keep_embeddings_whole,
-                negative,
-            };
-            let text = match params.syntax {
-                Syntax::Comfy => expand(text, params.seed),
-                Syntax::A1111 => text.clone(),
-            };
-            scenario(&text, &options, &self.tokenizer, &self.library)
-        })
+        [(&params.negative_prompt, true), (&params.prompt, false)]
+            .map(|(text, negative)| self.read_prompt(text, negative, params))
+    }
+
+    fn read_prompt(&self, text: &str, negative: bool, params: &Params) -> Scenario {
+        let options = prompt::Options {
+            syntax: params.syntax,
+            steps: params.steps,
+            keep_whole: params.keep_embeddings_whole,
+            negative,
+        };
+        let text = match params.syntax {
+            Syntax::Comfy => expand(text, params.seed),
+            Syntax::A1111 => text.to_string(),
+        };
+        scenario(&text, &options, &self.tokenizer, &self.library)
     }
 
     /// Begins a picture: encodes the prompts, draws the noise, records the steps.

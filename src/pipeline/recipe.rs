@@ -6,6 +6,9 @@ use crate::recipe::{Dialect, Recipe, images};
 
 use super::{Generation, Image, Params, StableDiffusion};
 
+/// How an infotext says that embeddings were kept whole: other programs pass over a key they do not know.
+pub const KEEP_WHOLE: (&str, &str) = ("Keep embeddings whole", "True");
+
 impl Generation {
     /// The recipe of the picture.
     pub fn recipe(&self, sd: &StableDiffusion) -> Recipe {
@@ -31,6 +34,10 @@ impl Generation {
             model: Some(sd.model.name.clone()),
             model_hash: sd.model.sha256.as_ref().and_then(|hash| hash.get(..10)).map(str::to_string),
             vae: sd.model.vae.clone(),
+            extra: if params.keep_embeddings_whole { vec![KEEP_WHOLE] } else { vec![] }
+                .into_iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             ..of_params(params)
         }
     }

@@ -1,7 +1,7 @@
 //! ComfyUI's prompts: `embedding:name` and windows, after `syntax.rs` has read the weights.
 //!
 //! The rules are in `embeddings.md` §2.3 and §2.6, found by running ComfyUI (October 2025). Where ComfyUI silently loses
-//! what was written, or fails, ours goes on (§0.2): `tests/prompt.rs` lists every difference.
+//! what was written, or fails, ours goes on (§0.2): `tests/prompt/comfy.rs` lists every difference.
 
 use std::ops::Range;
 

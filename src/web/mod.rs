@@ -147,6 +147,13 @@ impl Engine {
         sd.open_vae(source).await.map_err(to_js)
     }
 
+    /// Gives up a separate VAE that is not fully loaded.
+    #[wasm_bindgen(js_name = dropVae)]
+    pub fn drop_vae(&self) -> Result<(), JsValue> {
+        self.sd()?.try_borrow_mut().map_err(busy)?.drop_vae();
+        Ok(())
+    }
+
     /// Hashes a slice of a single-file model; true while there is more. Pictures carry the hash from then on.
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
     pub async fn hash(&self) -> Result<bool, JsValue> {
@@ -180,14 +187,19 @@ impl Engine {
     /// `{windows, tokens, warnings, used}` of a prompt: what the text encoder would see.
     pub fn tokens(&self, prompt: &str, prompt_syntax: Option<String>) -> Result<Object, JsValue> {
         let sd = self.sd()?.try_borrow().map_err(busy)?;
-        let parsed = sd.parse(prompt, options::syntax(prompt_syntax.as_deref()).map_err(to_js)?);
+        let scenario = sd.read(prompt, options::syntax(prompt_syntax.as_deref()).map_err(to_js)?);
+        // Where a prompt changes over the steps, the longest of what it says.
         let end = |piece: &Piece| matches!(piece, Piece::Id(crate::prompt::BOS | crate::prompt::EOS));
-        let tokens = parsed.windows.iter().flat_map(|window| &window.tokens).filter(|token| !end(&token.piece)).count();
+        let sizes = scenario.parts.iter().flat_map(|part| &part.spans).map(|span| {
+            let tokens = span.parsed.windows.iter().flat_map(|window| &window.tokens);
+            (span.parsed.windows.len(), tokens.filter(|token| !end(&token.piece)).count())
+        });
+        let (windows, tokens) = sizes.max().unwrap_or((1, 0));
         Ok(object([
-            ("windows", parsed.windows.len().into()),
+            ("windows", windows.into()),
             ("tokens", tokens.into()),
-            ("warnings", warnings_info(&parsed.warnings).into()),
-            ("used", parsed.used.iter().map(JsValue::from).collect::<Array>().into()),
+            ("warnings", warnings_info(&scenario.warnings).into()),
+            ("used", scenario.used.iter().map(JsValue::from).collect::<Array>().into()),
         ]))
     }
 

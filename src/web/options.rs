@@ -84,7 +84,8 @@ impl<'a> Fields<'a> {
         self.get(key).map(text).transpose()
     }
 
-    fn truth(&self, key: &str) -> Result<Option<bool>> {
+    /// A truth value, if there is one.
+    pub fn truth(&self, key: &str) -> Result<Option<bool>> {
         let truth = |value: JsValue| value.as_bool().ok_or_else(|| bad(key, &shown(&value), "true or false"));
         self.get(key).map(truth).transpose()
     }

@@ -4,11 +4,13 @@ use js_sys::{Array, Object};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::pipeline::KEEP_WHOLE;
+use crate::prompt::Syntax;
 use crate::recipe::{Dialect, Recipe, comfy, infotext, read};
 
 use super::errors::to_js;
 use super::object;
-use super::options::{Fields, bad};
+use super::options::{Fields, bad, syntax};
 
 /// Reads the recipe of a PNG, JPEG or WebP picture, or of a text; `fileName` is what errors call it.
 #[wasm_bindgen(js_name = readRecipe)]
@@ -35,6 +37,8 @@ fn to_object(recipe: &Recipe) -> Object {
     let embedding = |(name, hash): &(String, String)| {
         JsValue::from(object([("name", name.as_str().into()), ("shortHash", hash.as_str().into())]))
     };
+    let pair =
+        |(key, value): &(String, String)| JsValue::from([key, value].into_iter().map(JsValue::from).collect::<Array>());
     let syntax = recipe.dialect.map_or(JsValue::UNDEFINED, |dialect| match dialect {
         Dialect::Comfy => "comfy".into(),
         Dialect::A1111 => "a1111".into(),
@@ -55,11 +59,18 @@ fn to_object(recipe: &Recipe) -> Object {
         ("vae", text(&recipe.vae)),
         ("promptSyntax", syntax),
         ("embeddings", recipe.embeddings.iter().map(embedding).collect::<Array>().into()),
+        ("keepEmbeddingsWhole", recipe.extra.iter().any(is_keep_whole).into()),
+        ("template", text(&recipe.raw_prompt)),
+        ("extra", recipe.extra.iter().filter(|pair| !is_keep_whole(pair)).map(pair).collect::<Array>().into()),
         ("notes", recipe.notes.iter().map(JsValue::from).collect::<Array>().into()),
     ])
 }
 
-const FIELDS: [&str; 16] = [
+fn is_keep_whole((key, value): &(String, String)) -> bool {
+    (key.as_str(), value.as_str()) == KEEP_WHOLE
+}
+
+const FIELDS: [&str; 19] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -75,6 +86,9 @@ const FIELDS: [&str; 16] = [
     "vae",
     "promptSyntax",
     "embeddings",
+    "keepEmbeddingsWhole",
+    "template",
+    "extra",
     "notes",
 ];
 
@@ -87,9 +101,24 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
     let embeddings = if fields.has("embeddings") { fields.list("embeddings")? } else { Vec::new() };
     let dialect = match fields.text("promptSyntax")?.as_deref() {
         None => None,
-        Some("a1111") => Some(Dialect::A1111),
-        Some(_) => Some(Dialect::Comfy),
+        name => Some(match syntax(name)? {
+            Syntax::Comfy => Dialect::Comfy,
+            Syntax::A1111 => Dialect::A1111,
+        }),
     };
+    let pair = |value: &JsValue| {
+        let pair: Vec<String> = Array::from(value).iter().filter_map(|part| part.as_string()).collect();
+        <[String; 2]>::try_from(pair)
+            .map(|[key, value]| (key, value))
+            .map_err(|_| bad("extra", "a list of other things", "a list of [key, value]"))
+    };
+    let mut extra = Vec::new();
+    if fields.has("extra") {
+        extra = fields.list("extra")?.iter().map(pair).collect::<Result<_>>()?;
+    }
+    if fields.truth("keepEmbeddingsWhole")? == Some(true) {
+        extra.push((KEEP_WHOLE.0.to_string(), KEEP_WHOLE.1.to_string()));
+    }
     Ok(Recipe {
         prompt: fields.text("prompt")?.unwrap_or_default(),
         negative_prompt: fields.text("negativePrompt")?.unwrap_or_default(),
@@ -105,6 +134,8 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         model_hash: fields.text("modelHash")?,
         vae: fields.text("vae")?,
         dialect,
+        raw_prompt: fields.text("template")?,
+        extra,
         embeddings: embeddings.iter().map(embedding).collect::<Result<_>>()?,
         ..Recipe::default()
     })

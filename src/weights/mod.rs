@@ -25,6 +25,9 @@ pub use rows::Rows;
 /// The most bytes that are read at once.
 pub const SLICE_BYTES: usize = 16 << 20;
 
+/// No layer is wider; a vector then fits into a slice.
+const LONGEST_VECTOR: usize = 1 << 20;
+
 /// How the columns of a matrix are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Columns {
@@ -86,11 +89,14 @@ impl Weights {
 
     fn array(&self, leaf: &str) -> Result<&ArrayInfo> {
         let name = format!("{}{leaf}", self.prefix);
-        self.shared
-            .checkpoint
-            .arrays
-            .get(&name)
-            .ok_or_else(|| Error::new(Code::MissingTensors, format!("the checkpoint lacks the tensor \"{name}\"")))
+        let array =
+            self.shared.checkpoint.arrays.get(&name).ok_or_else(|| {
+                Error::new(Code::MissingTensors, format!("the checkpoint lacks the tensor \"{name}\""))
+            })?;
+        if array.shape.contains(&0) {
+            return Err(wrong_shape(array, "a tensor that is not empty"));
+        }
+        Ok(array)
     }
 
     /// Shape of the tensor `leaf`.
@@ -112,7 +118,7 @@ impl Weights {
         for place in places {
             let array = place.array(leaf)?;
             let part = length / places.len();
-            if array.shape != [part] {
+            if array.shape != [part] || part > LONGEST_VECTOR {
                 return Err(wrong_shape(array, &format!("[{part}]")));
             }
             let half = if columns == Columns::Geglu { part / 2 } else { 0 };
@@ -146,7 +152,7 @@ impl Weights {
         for place in places {
             let array = place.array("weight")?;
             let half = if columns == Columns::Geglu { n / 2 } else { 0 };
-            if half % 4 != 0 {
+            if half % 4 != 0 || (columns == Columns::Geglu && n % 8 != 0) {
                 return Err(wrong_shape(array, "a multiple of eight rows"));
             }
             let taps = kernel * kernel;
@@ -172,7 +178,7 @@ impl Weights {
         bytes.try_reserve_exact(array.numel() * size).map_err(|_| {
             Error::new(Code::TooLarge, format!("the tensor \"{}\" does not fit into memory", array.name))
         })?;
-        let rows = Rc::new(RefCell::new(Rows { width, dtype: array.dtype, keep_f32, bytes }));
+        let rows = Rc::new(RefCell::new(Rows { width, dtype: array.dtype, keep_f32, halved: false, bytes }));
         self.note(array, Target::Rows(rows.clone()));
         Ok(rows)
     }

@@ -10,6 +10,7 @@ pub struct Rows {
     pub width: usize,
     pub(super) dtype: DType,
     pub(super) keep_f32: bool,
+    pub(super) halved: bool,
     pub(super) bytes: Vec<u8>,
 }
 
@@ -19,6 +20,11 @@ impl Rows {
         let size = self.width * self.dtype.size();
         let bytes = self.bytes.get(i.checked_mul(size)?..)?.get(..size)?;
         Some(to_f32(self.dtype, bytes))
+    }
+
+    /// A row from elsewhere with the precision that this table's rows have, so that equal rows stay equal.
+    pub fn alike(&self, row: &[f32]) -> Vec<f32> {
+        if self.halved { row.iter().map(|&x| f16::from_f32(x).to_f32()).collect() } else { row.to_vec() }
     }
 
     /// Number of rows read so far.
@@ -34,7 +40,7 @@ impl Rows {
     /// Takes the next rows of the file. f32 is halved unless the GPU too keeps f32: 76 MB instead of 152.
     pub(super) fn push(&mut self, dtype: DType, bytes: &[u8]) {
         if dtype == DType::F32 && !self.keep_f32 {
-            self.dtype = DType::F16;
+            (self.dtype, self.halved) = (DType::F16, true);
             self.bytes.extend(to_f32(dtype, bytes).iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()));
         } else {
             self.dtype = dtype;

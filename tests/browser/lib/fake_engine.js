@@ -70,6 +70,8 @@ export class Engine {
     this.total = name.startsWith('slow') ? 100_000 : 1400;
   }
 
+  dropVae() {}
+
   // `memory` tells the slices that were hashed.
   async hash() {
     await pause(5);
