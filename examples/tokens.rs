@@ -25,7 +25,7 @@ use wordbrush::prompt::{
 };
 
 /// Endings of files that may hold embeddings.
-const ENDINGS: [&str; 6] = ["safetensors", "sft", "pt", "pth", "bin", "ckpt"];
+const ENDINGS: [&str; 8] = ["safetensors", "sft", "pt", "pth", "bin", "ckpt", "png", "webp"];
 
 /// A stub with more vectors is a slip of the keyboard.
 const MOST_VECTORS: usize = 100_000;
@@ -109,9 +109,13 @@ fn add_folder(folder: &Path, prefix: &str, library: &mut Library) -> Result<()> 
         } else if ENDINGS.contains(&ending.as_str()) {
             let bytes = std::fs::read(&path)
                 .map_err(|error| Error::new(Code::Read, format!("{} cannot be read: {error}", path.display())))?;
-            for mut embedding in read_embeddings(&name, &bytes)? {
-                embedding.name = format!("{prefix}{}", embedding.name);
-                add(embedding, library);
+            // A folder of embeddings also holds previews and files for other models: named, and passed over.
+            match read_embeddings(&name, &bytes) {
+                Ok(embeddings) => embeddings.into_iter().for_each(|mut embedding| {
+                    embedding.name = format!("{prefix}{}", embedding.name);
+                    add(embedding, library);
+                }),
+                Err(error) => eprintln!("{name} passed over: {}: {error}", error.code.name()),
             }
         }
     }

@@ -14,6 +14,9 @@ use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Sampler, Schedule, torch_randn};
 use wordbrush::{Code, Error, Result};
 
+/// Endings of files that may hold embeddings; what they are is told by their content.
+const ENDINGS: [&str; 8] = ["safetensors", "sft", "pt", "pth", "bin", "ckpt", "png", "webp"];
+
 /// Makes a picture from a prompt.
 #[derive(Parser)]
 struct Args {
@@ -187,8 +190,8 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Adds every embedding below `folder`; a file that is none is named and passed over.
 fn add_embeddings(sd: &mut StableDiffusion, folder: &Path) -> Result<()> {
     for path in files_below(folder)? {
-        let known = path.extension().and_then(|ending| ending.to_str());
-        if !known.is_some_and(|ending| ["safetensors", "pt", "bin"].contains(&ending.to_lowercase().as_str())) {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if !ENDINGS.contains(&ending.as_str()) {
             continue;
         }
         let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");

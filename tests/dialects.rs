@@ -182,6 +182,12 @@ fn an_embedding_is_the_same_from_wherever_it_comes() {
     let halves = checkpoints::safetensors(&[("<cat>".to_string(), DType::F16, vec![2, width], f16)]);
     sd.add_embedding("halves.bin", &halves).expect("a diffusers file under another ending");
     sd.add_embedding("sub/inside.safetensors", &embedding(&rows, width)).expect("a file in a folder");
+    for (name, key) in [("sdxl", "clip_l"), ("lora", "bundle_emb.bundled.string_to_param.*")] {
+        let bytes = checkpoints::safetensors(&[(key.to_string(), DType::F32, vec![2, width], f32s(&rows))]);
+        sd.add_embedding(&format!("{name}.safetensors"), &bytes).expect(key);
+    }
+    sd.add_embedding("in_a_picture.png", &picture_with(&rows, width)).expect("a picture with an embedding");
+    let names: Vec<String> = sd.library().iter().map(|(name, _)| name.to_string()).collect();
     let parts = Craft::Concatenate(vec!["first".to_string(), "second".to_string()]);
     for (name, at) in [("first", 0), ("second", 1)] {
         sd.craft_embedding(name, &Craft::Rows("made".to_string(), vec![at])).expect("a row");
@@ -194,6 +200,10 @@ fn an_embedding_is_the_same_from_wherever_it_comes() {
         assert_eq!(context(&sd, &small(&format!("photo of embedding:{name}"))), expected, "{name}");
     }
     assert_ne!(context(&sd, &small("photo of embedding:doubled")), expected);
+    for name in ["sdxl", "lora", "in_a_picture"] {
+        let name = names.iter().find(|known| known.contains(name)).unwrap_or_else(|| panic!("{name} of {names:?}"));
+        assert_eq!(context(&sd, &small(&format!("photo of embedding:{name}"))), expected, "{name}");
+    }
     // A bare word in A1111's dialect.
     assert_eq!(context(&sd, &a1111("photo of made")), expected);
 
@@ -227,6 +237,17 @@ fn too_much_side_by_side_is_refused() {
     let prompt = format!("{}{}", "a cat AND ".repeat(20), "cat ".repeat(75 * 40));
     let error = pollster::block_on(sd.start(&a1111(&prompt))).err().expect("a refusal");
     assert_eq!(error.code, Code::BadOption, "{error}");
+}
+
+/// A picture that carries an embedding in its text, as A1111 writes it.
+fn picture_with(rows: &[f32], width: usize) -> Vec<u8> {
+    use base64::Engine;
+    let rows: Vec<&[f32]> = rows.chunks(width).collect();
+    let tensor = serde_json::json!({ "TORCHTENSOR": rows });
+    let json = serde_json::json!({ "string_to_param": { "*": tensor }, "name": "in_a_picture" });
+    let text = base64::engine::general_purpose::STANDARD.encode(json.to_string());
+    let png = Image { width: 8, height: 8, rgba: vec![200; 256] }.png().expect("a PNG");
+    recipe::images::embed_in_png(&png, &[("sd-ti-embedding", text)]).expect("a PNG with a text")
 }
 
 #[test]
