@@ -1,88 +1,134 @@
 //! A static server for the repository, on this machine only.
+//!
+//! One thread and one answer per connection. A pool of threads is not enough: browsers open six connections at once and keep
+//! them, and with tiny_http's pool two of them now and then waited for ever for a thread, so that the first page never loaded.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
-
-use tiny_http::{Header, Method, Request, Response, Server, StatusCode};
+use std::time::Duration;
 
 use crate::tools::{self, Outcome};
 
+/// No request of a browser has a longer head.
+const LONGEST_HEAD: usize = 64 * 1024;
+/// A connection that asks nothing for so long is closed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Serves the repository's root on 127.0.0.1 until the process ends.
 pub fn serve(port: u16) -> Outcome {
-    let server = Server::http(("127.0.0.1", port)).map_err(|error| {
+    let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
         format!("port {port} cannot be used ({error}); choose another with `cargo xtask serve --port 8081`")
     })?;
-    let address = server.server_addr().to_ip().ok_or("the server has no address")?;
+    let address = listener.local_addr().map_err(|error| format!("the server has no address: {error}"))?;
     println!("\nWordbrush is at http://{address}/   (Ctrl+C stops it)");
-    let server = Arc::new(server);
-    // A model file is read in many ranges at once with the page's own files: a few threads keep them from waiting for each other.
-    let threads: Vec<_> = (0..4)
-        .map(|_| {
-            let server = Arc::clone(&server);
-            std::thread::spawn(move || {
-                while let Ok(request) = server.recv() {
-                    answer(request);
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        let _ = thread.join();
-    }
+    accept(&listener);
     Ok(())
 }
 
-fn answer(request: Request) {
-    // A browser that goes away in the middle of an answer is no fault of ours.
-    let _ = match Reply::to(&request, tools::root()) {
-        Reply::File { file, length, range, kind } => send(request, file, length, range, kind),
-        Reply::Redirect(to) => request.respond(Response::empty(302).with_header(header("Location", &to))),
-        Reply::Refuse(status, sentence) => request.respond(Response::from_string(sentence).with_status_code(status)),
-        Reply::OutOfRange(length) => {
-            request.respond(Response::empty(416).with_header(header("Content-Range", &format!("bytes */{length}"))))
-        }
-    };
+fn accept(listener: &TcpListener) {
+    for connection in listener.incoming().flatten() {
+        std::thread::spawn(move || {
+            // A browser that goes away in the middle of an answer is no fault of ours.
+            let _ = answer(connection);
+        });
+    }
 }
 
-fn send(request: Request, mut file: File, length: u64, range: Option<(u64, u64)>, kind: &str) -> std::io::Result<()> {
-    let (start, end) = range.unwrap_or((0, length));
-    file.seek(SeekFrom::Start(start))?;
-    let mut headers = vec![
-        header("Content-Type", kind),
-        header("Accept-Ranges", "bytes"),
-        header("Cache-Control", "no-cache"),
-        header("X-Content-Type-Options", "nosniff"),
-    ];
-    if range.is_some() {
-        headers.push(header("Content-Range", &format!("bytes {start}-{}/{length}", end - 1)));
+/// What is asked.
+struct Request {
+    method: String,
+    url: String,
+    range: Option<String>,
+}
+
+impl Request {
+    /// Reads the head of a request; `None` for what is none.
+    fn read(connection: &mut TcpStream) -> std::io::Result<Option<Self>> {
+        let mut head = Vec::new();
+        let mut part = [0; 4096];
+        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+            let count = connection.read(&mut part)?;
+            head.extend_from_slice(&part[..count]);
+            if count == 0 || head.len() > LONGEST_HEAD {
+                return Ok(None);
+            }
+        }
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut request = httparse::Request::new(&mut headers);
+        if request.parse(&head).is_err() {
+            return Ok(None);
+        }
+        let range = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("range"));
+        Ok(Some(Self {
+            method: request.method.unwrap_or_default().into(),
+            url: request.path.unwrap_or_default().into(),
+            range: range.map(|header| String::from_utf8_lossy(header.value).into_owned()),
+        }))
     }
-    let status = StatusCode(if range.is_some() { 206 } else { 200 });
-    let body = file.take(end - start);
-    let size = usize::try_from(end - start).ok();
-    // Without a threshold tiny_http answers in chunks, and the length stays unknown to the page.
-    request.respond(Response::new(status, headers, body, size, None).with_chunked_threshold(usize::MAX))
+}
+
+fn answer(mut connection: TcpStream) -> std::io::Result<()> {
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let Some(request) = Request::read(&mut connection)? else { return Ok(()) };
+    let with_body = request.method != "HEAD";
+    let mut start = |status: &str, length: u64, headers: &[(&str, &str)]| {
+        let mut head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        connection.write_all((head + "\r\n").as_bytes())
+    };
+    match Reply::to(&request, tools::root()) {
+        Reply::Redirect(to) => start("302 Found", 0, &[("Location", &to)]),
+        Reply::Refuse(status, sentence) => {
+            start(status, sentence.len() as u64, &[("Content-Type", "text/plain; charset=utf-8")])?;
+            if with_body { connection.write_all(sentence.as_bytes()) } else { Ok(()) }
+        }
+        Reply::OutOfRange(length) => {
+            start("416 Range Not Satisfiable", 0, &[("Content-Range", &format!("bytes */{length}"))])
+        }
+        Reply::File { mut file, length, range, kind } => {
+            let (first, end) = range.unwrap_or((0, length));
+            let part = format!("bytes {first}-{}/{length}", end.saturating_sub(1));
+            let mut headers = vec![
+                ("Content-Type", kind),
+                ("Accept-Ranges", "bytes"),
+                ("Cache-Control", "no-cache"),
+                ("X-Content-Type-Options", "nosniff"),
+            ];
+            if range.is_some() {
+                headers.push(("Content-Range", &part));
+            }
+            start(if range.is_some() { "206 Partial Content" } else { "200 OK" }, end - first, &headers)?;
+            if with_body {
+                file.seek(SeekFrom::Start(first))?;
+                std::io::copy(&mut file.take(end - first), &mut connection)?;
+            }
+            Ok(())
+        }
+    }
 }
 
 enum Reply {
     File { file: File, length: u64, range: Option<(u64, u64)>, kind: &'static str },
     Redirect(String),
-    Refuse(u16, &'static str),
+    Refuse(&'static str, &'static str),
     OutOfRange(u64),
 }
 
 impl Reply {
     fn to(request: &Request, root: &Path) -> Self {
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            return Self::Refuse(405, "only GET and HEAD");
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return Self::Refuse("405 Method Not Allowed", "only GET and HEAD");
         }
-        let path = request.url().split(['?', '#']).next().unwrap_or_default();
+        let path = request.url.split(['?', '#']).next().unwrap_or_default();
         if path == "/" {
             return Self::Redirect("/www/".into());
         }
         let Some(found) = locate(root, path) else {
-            return Self::Refuse(404, "not found");
+            return Self::Refuse("404 Not Found", "not found");
         };
         if found.is_dir() {
             if !path.ends_with('/') {
@@ -95,17 +141,16 @@ impl Reply {
 
     fn file(request: &Request, path: &Path) -> Self {
         let Ok(file) = File::open(path) else {
-            return Self::Refuse(404, "not found");
+            return Self::Refuse("404 Not Found", "not found");
         };
         let Ok(metadata) = file.metadata() else {
-            return Self::Refuse(404, "not found");
+            return Self::Refuse("404 Not Found", "not found");
         };
         if !metadata.is_file() {
-            return Self::Refuse(404, "not found");
+            return Self::Refuse("404 Not Found", "not found");
         }
         let length = metadata.len();
-        let asked = request.headers().iter().find(|header| header.field.equiv("Range"));
-        match asked.map(|header| parse_range(header.value.as_str(), length)) {
+        match request.range.as_deref().map(|range| parse_range(range, length)) {
             Some(Range::Beyond) => Self::OutOfRange(length),
             Some(Range::Part(start, end)) => Self::File { file, length, range: Some((start, end)), kind: mime(path) },
             Some(Range::Whole) | None => Self::File { file, length, range: None, kind: mime(path) },
@@ -182,10 +227,6 @@ fn mime(path: &Path) -> &'static str {
     }
 }
 
-fn header(name: &str, value: &str) -> Header {
-    Header::from_bytes(name, value).expect("our headers are ASCII")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,6 +244,35 @@ mod tests {
         assert_eq!(parse_range("bytes=0-1,4-5", 10), Range::Whole);
         assert_eq!(parse_range("lines=0-1", 10), Range::Whole);
         assert_eq!(parse_range(&format!("bytes=1-{}", u64::MAX), 10), Range::Part(1, 10));
+    }
+
+    /// As a browser does: more connections than a pool has threads, all open before the first is answered.
+    #[test]
+    fn many_connections_at_once_are_all_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || accept(&listener));
+        let open = |_| {
+            let connection = TcpStream::connect(address).expect("a connection");
+            connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+            connection
+        };
+        let connections: Vec<TcpStream> = (0..24).map(open).collect();
+        let requests = [
+            ("GET /xtask/Cargo.toml HTTP/1.1", "HTTP/1.1 200 OK", "[package]"),
+            ("GET / HTTP/1.1", "HTTP/1.1 302 Found", "Location: /www/"),
+            ("HEAD /xtask/Cargo.toml HTTP/1.1", "HTTP/1.1 200 OK", "Content-Length"),
+            ("GET /xtask/Cargo.toml HTTP/1.1\r\nRange: bytes=1-7", "HTTP/1.1 206 Partial", "\r\n\r\npackage"),
+            ("GET /nothing HTTP/1.1", "HTTP/1.1 404", "not found"),
+            ("POST / HTTP/1.1", "HTTP/1.1 405", "GET"),
+        ];
+        for (mut connection, (request, status, part)) in connections.into_iter().zip(requests.into_iter().cycle()) {
+            connection.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes()).expect("sent");
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).expect("answered");
+            assert!(answer.starts_with(status) && answer.contains(part), "{request}: {answer}");
+            assert!(!request.starts_with("HEAD") || answer.ends_with("\r\n\r\n"));
+        }
     }
 
     #[test]
