@@ -247,7 +247,7 @@ export interface Recipe {
   promptSyntax?: PromptSyntax;
   /** Embeddings were never cut where a window ends. */
   keepEmbeddingsWhole?: boolean;
-  /** The prompt before `{a|b}` and comments were worked out, where that changed it. */
+  /** The prompt before `{a|b}` and comments were worked out, where that changed it: with the seed it gives the same file again. */
   template?: string;
   /** What an A1111 text says beyond the fields above: keys and values, kept for writing it again. */
   extra?: [string, string][];

@@ -249,7 +249,8 @@ async function useRecipe(given, from) {
   messages.clear('recipe');
   try {
     const read = await readRecipe(given);
-    const refused = form.fill(read);
+    // With its seed the template chooses again what it chose, and a brace that was meant as a brace stays one.
+    const refused = form.fill({ ...read, prompt: read.template ?? read.prompt });
     recipe = { recipe: read, from, refused };
     showRecipe();
   } catch (error) {

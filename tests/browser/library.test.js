@@ -107,13 +107,24 @@ for (const promptSyntax of ['comfy', 'a1111']) {
 }
 
 test('a dynamic prompt: the recipe has what was chosen, and gives the same pixels', async () => {
-  const { prompt, same } = await page.evaluate(async () => {
+  const { prompt, same, file, rewritten, braces } = await page.evaluate(async () => {
     const first = await picture('a {cat|dog|house}', { seed: 5 });
-    const { prompt } = await readRecipe(first.png);
-    return { prompt, same: await pixels(first) === await pixels(await picture(prompt, { seed: 5 })) };
+    const recipe = await readRecipe(first.png);
+    const again = await picture(recipe.template, { seed: 5 });
+    const braces = await readRecipe((await picture('a \\{cat\\}', { seed: 5 })).png);
+    return {
+      prompt: recipe.prompt,
+      same: await pixels(first) === await pixels(await picture(recipe.prompt, { seed: 5 })),
+      file: await hash(first.png) === await hash(again.png),
+      rewritten: JSON.stringify(await readRecipe(await recipeText(recipe, 'a1111'))) === JSON.stringify(recipe),
+      braces: [braces.prompt, braces.template],
+    };
   });
   assert.match(prompt, /^a (cat|dog|house)$/);
   assert.ok(same);
+  assert.ok(file, 'the template gives the same file');
+  assert.ok(rewritten, 'read, written and read again is the same');
+  assert.deepEqual(braces, ['a {cat}', 'a \\{cat\\}']);
 });
 
 test('A1111’s syntax: bare words name embeddings, weights are its own', async () => {
