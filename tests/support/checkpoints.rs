@@ -47,6 +47,7 @@ pub fn converted(arrays: &[Array], dtype: DType) -> Vec<Array> {
     let convert = |(name, from, shape, bytes): &Array| {
         let values: Vec<f32> = match from {
             DType::F16 => bytes.chunks(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            DType::BF16 => bytes.chunks(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
             DType::F32 => bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             _ => return (name.clone(), *from, shape.clone(), bytes.clone()),
         };
