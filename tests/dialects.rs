@@ -215,6 +215,33 @@ fn an_embedding_is_the_same_from_wherever_it_comes() {
     assert!((facts.nearest[1][0].cosine - 1.0).abs() < 1e-5);
 }
 
+/// The corpus holds one embedding in every layout and container: zip and legacy, paper, lists, bundles, pictures, ….
+#[test]
+fn every_file_format_gives_the_same_conditioning() {
+    let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let index = std::fs::read_to_string(corpus.join("index.json")).expect("an index");
+    let index: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&index).expect("JSON");
+    let values = &index["a1111.pt"]["embeddings"][0]["sha256"];
+    let mut sd = load(file(&arrays("three_levels")), Storage::Packed);
+    let mut expected = None;
+    let mut compared = 0;
+    for (name, entry) in &index {
+        let embeddings = entry["embeddings"].as_array().map_or(&[][..], Vec::as_slice);
+        if embeddings.len() != 1 || embeddings[0]["sha256"] != *values || embeddings[0]["width"] != 64 {
+            continue;
+        }
+        let bytes = std::fs::read(corpus.join("files").join(name)).expect("a file of the corpus");
+        // Some names in the corpus no prompt can call; what a file is, is told by its content alone.
+        let added = sd.add_embedding("same.pt", &bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let found = context(&sd, &small(&format!("photo of embedding:{} !", added[0].name)));
+        assert!(sd.remove_embedding(&added[0].name), "{name}");
+        assert!(found == *expected.get_or_insert_with(|| found.clone()), "{name}");
+        compared += 1;
+    }
+    let without = context(&sd, &small("photo of !"));
+    assert!(expected.expect("some") != without && compared >= 40, "{compared}");
+}
+
 /// A table of f32 numbers is halved on the way in; an embedding of the same numbers must come out the same.
 #[test]
 fn rows_of_an_f32_checkpoint_stay_equal() {
