@@ -1,6 +1,7 @@
 // The page: what is loaded, what is being made, and who is told about it.
 
-import { StableDiffusion, checkWebGPU, readRecipe, recipeText } from '../pkg/index.js';
+import { StableDiffusion, checkWebGPU, defaults, readRecipe, recipeText } from './pkg/index.js';
+import { DEMO_EMBEDDING, Demo, keepForOffline } from './demo.js';
 import { saveAs } from './ui/dom.js';
 import { looksLikeRecipe, modelName, saysItHoldsEmbedding, sortFiles } from './ui/files.js';
 import { bytes, duration, fileName, sentences } from './ui/format.js';
@@ -15,9 +16,9 @@ import './ui/picture_frame.js';
 import './ui/progress_line.js';
 import './ui/prompt_form.js';
 
-// The one script that is started by URL is the engine's worker; the page's policy refuses every other.
-const WORKER = new URL('../pkg/worker.js', import.meta.url).href;
-globalThis.trustedTypes?.createPolicy('default', { createScriptURL: (url) => (url === WORKER ? url : null) });
+// The scripts that are started by URL are the engine's worker and the service worker; the page's policy refuses every other.
+const SCRIPTS = ['./pkg/worker.js', './sw.js'].map((path) => new URL(path, import.meta.url).href);
+globalThis.trustedTypes?.createPolicy('default', { createScriptURL: (url) => (SCRIPTS.includes(url) ? url : null) });
 
 const $ = (id) => document.getElementById(id);
 const [messages, form, list, maker, progress, loadProgress] =
@@ -30,8 +31,9 @@ let making = null; // the AbortController of the picture under way
 let made = Promise.resolve(); // settles with the picture under way
 let recovered = -Infinity;
 let vae = null; // the File of a separate VAE
+let demo = null; // the built-in model and its examples, where the page comes with them
 let recipe = null; // {recipe, from, refused}: the one that filled the form
-const kept = new Map(); // embedding File → {names: Set of those it gave, or null while it waits for a model; key in the store}
+const kept = new Map(); // embedding File → {names: Set of those it gave, or null while it waits for a model; other: why it does not fit this one; key in the store}
 
 // ---- the model
 
@@ -136,9 +138,17 @@ async function addEmbedding(file, { quiet = false } = {}) {
       if (wanted && !wanted.has(name)) await sd.removeEmbedding(name) && names.delete(name);
     }
     entry.names = names;
+    entry.other = null;
     await keep(file, entry);
   } catch (error) {
     if (error.code === 'DISPOSED') return null; // the model was replaced meanwhile; the new one takes the file from `kept`
+    if (error.code === 'WRONG_WIDTH' && !quiet) {
+      // It belongs to another model, and waits for it; who has just brought it is told why.
+      if (entry.other === undefined && entry.names === null) messages.show(topic, error);
+      entry.other = 'belongs to a model of another text width';
+      await keep(file, entry);
+      return null;
+    }
     kept.delete(file);
     if (entry.key && error.code !== 'INTERNAL') await stored(() => store.forget(entry.key));
     if (quiet) return error;
@@ -167,7 +177,8 @@ async function removeEmbedding(name) {
 }
 
 function showEmbeddings() {
-  const waiting = sd ? [] : [...kept.values()].map(({ path }) => path);
+  const unused = [...kept.values()].filter(({ other }) => !sd || other);
+  const waiting = unused.map(({ path, other }) => ({ name: path, why: sd ? other : 'waits for a model' }));
   const embeddings = sd?.embeddings ?? [];
   list.show(embeddings, waiting);
   maker.names = embeddings.map(({ name }) => name);
@@ -241,6 +252,47 @@ async function forgetEmbeddings() {
   for (const { key } of entries) if (key) await stored(() => store.forget(key));
   showEmbeddings();
   countTokens();
+}
+
+// ---- the built-in model
+
+async function aboutDemo(work) {
+  messages.clear('demo');
+  try {
+    return await work();
+  } catch (error) {
+    messages.show('demo', error);
+    return null;
+  } finally {
+    if (!loading) loadProgress.hide();
+  }
+}
+
+const loadDemo = () => aboutDemo(async () => {
+  const file = await demo.modelFile(showLoad);
+  if (sd && source === file) return;
+  await loadModel(file);
+  form.fill(demo.settings);
+});
+
+const addDemoEmbedding = (name) => aboutDemo(async () => {
+  const file = await demo.embeddingFile(name);
+  if (!sd?.embeddings.some((embedding) => embedding.name === name)) await addEmbeddings([file]);
+});
+
+async function playExample({ embeddings, ...settings }) {
+  if (making || loading) return;
+  await loadDemo();
+  if (!sd) return;
+  for (const name of embeddings) await addDemoEmbedding(name);
+  form.fill({ ...defaults, ...demo.settings, ...settings });
+  await generate();
+}
+
+async function openDemo() {
+  demo = await Demo.open();
+  if (demo) $('demo').show(demo);
+  await keepForOffline(demo).catch(() => {}); // Without it the page needs the network, as any page does.
 }
 
 // ---- recipes
@@ -394,6 +446,9 @@ takeDrops($('drop-hint'), async (files) => {
     messages.show('drop', { message: `What was dropped cannot be read: ${error.message}` });
   }
 });
+$('demo').addEventListener('load', loadDemo);
+$('demo').addEventListener('example', ({ detail }) => playExample(detail));
+$('demo').addEventListener('embedding', ({ detail: name }) => addDemoEmbedding(name));
 $('model').addEventListener('files', ({ detail: { files, folder, input } }) => {
   if (input === 'vae-file') loadVae(files[0]);
   else loadModel(folder ? files : files[0]);
@@ -415,12 +470,24 @@ document.addEventListener('paste', (event) => {
   if (files.length) takeFiles([...files]);
   else if (looksLikeRecipe(text)) useRecipe(text, 'the pasted text');
 });
+// The browser itself writes the name where it is dropped into a prompt.
+const isText = (target) => target.closest?.('textarea, input');
+document.addEventListener('dragover', (event) => {
+  if (event.dataTransfer.types.includes(DEMO_EMBEDDING) && !isText(event.target)) event.preventDefault();
+});
+document.addEventListener('drop', (event) => {
+  const name = event.dataTransfer.getData(DEMO_EMBEDDING);
+  if (!name) return;
+  if (!isText(event.target)) event.preventDefault();
+  addDemoEmbedding(name);
+});
 list.addEventListener('remove', ({ detail: name }) => removeEmbedding(name));
 form.addEventListener('generate', generate);
 form.addEventListener('stop', () => making?.abort());
 form.addEventListener('prompts', countTokens);
 
 restoreEmbeddings();
+openDemo();
 try {
   const { description, software } = await checkWebGPU();
   $('gpu').textContent = software ? `GPU: ${description}, which is a CPU in disguise: correct, but very slow.` : `GPU: ${description}`;

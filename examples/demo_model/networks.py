@@ -33,7 +33,7 @@ def vae():
 def unet():
     return UNet2DConditionModel(
         sample_size=16,
-        block_out_channels=(64, 96, 128, 64),
+        block_out_channels=(64, 96, 96, 64),
         layers_per_block=1,
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=8,  # the number of heads, in spite of its name

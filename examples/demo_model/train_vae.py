@@ -13,8 +13,8 @@ import networks
 from pictures import any_scene, draw
 from training import WORK, Training
 
-STEPS, BATCH, KL = 3000, 8, 2e-4
-CROPPED, CROP = 2300, 64  # so many steps see only a part of each picture, at a quarter of the cost
+STEPS, BATCH, KL = 1900, 8, 2e-4
+CROPPED, CROP = 1500, 64  # so many steps see only a part of each picture, at a quarter of the cost
 
 
 def batch(step, size=BATCH):

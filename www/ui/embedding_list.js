@@ -6,7 +6,7 @@ import { button, element } from './dom.js';
 class EmbeddingList extends HTMLElement {
   #rows = new Map(); // name → {info, row}; rows stay, so that the focus and what is open stay
 
-  // `waiting` are files that will be read when there is a model.
+  // `waiting` are files, {name, why}, that will be read when there is a model, or another one.
   show(embeddings, waiting) {
     const before = this.#rows;
     this.#rows = new Map(embeddings.map((info) => {
@@ -14,7 +14,7 @@ class EmbeddingList extends HTMLElement {
       return [info.name, old?.info === info ? old : { info, row: this.#row(info) }];
     }));
     const rows = [...this.#rows.values()].map(({ row }) => row);
-    const waits = waiting.map((name) => this.#head(name, 'waits for a model', [], true));
+    const waits = waiting.map(({ name, why }) => this.#head(name, why, [], true));
     this.querySelector('ul').replaceChildren(...rows, ...waits);
   }
 

@@ -1,6 +1,6 @@
 // <prompt-form>: the prompts and parameters. Fires "generate", "stop" and "prompts" (when a prompt changes).
 
-import { defaults, promptSyntaxes, samplers, schedulers } from '../../pkg/index.js';
+import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
 
 const NUMBERS = ['steps', 'cfg', 'width', 'height', 'clipSkip'];
 const SYNTAXES = new Map([['comfy', 'ComfyUI'], ['a1111', 'AUTOMATIC1111']]);

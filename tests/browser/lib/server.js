@@ -15,7 +15,8 @@ const MIME = {
 export async function serve(made = new Map()) {
   const requests = [];
   const server = createServer(async (request, response) => {
-    const path = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
+    const asked = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
+    const path = asked.replace(/^\/www\/pkg\//, '/pkg/'); // www/pkg is a link
     requests.push(path);
     const file = path.endsWith('/') ? `${path}index.html` : path;
     const found = made.get(path) ?? join(ROOT, file);
