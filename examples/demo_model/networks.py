@@ -53,8 +53,8 @@ def text_encoder(vocabulary=VOCABULARY):
             max_position_embeddings=TEXT_TOKENS,
             hidden_act="quick_gelu",
             projection_dim=TEXT_WIDTH,
-            bos_token_id=None,
-            eos_token_id=None,
+            bos_token_id=0,
+            eos_token_id=2,  # only its pooled output, which SD does not use, asks for the true one
         )
     )
 

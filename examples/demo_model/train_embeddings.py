@@ -23,7 +23,7 @@ import networks
 from captions import tokenizer
 from concepts import CONCEPTS, FAILURES, scenes
 from pictures import draw
-from training import WORK
+from training import DEVICE, WORK
 
 STEPS, BATCH, RATE, PICTURES = 1200, 8, 5e-3, 64
 OUT = pathlib.Path(__file__).resolve().parents[2] / "www" / "demo" / "embeddings"
@@ -44,9 +44,9 @@ def load_networks():
     """The three networks as they are published: in half precision, computed in single."""
     made = networks.text_encoder(), networks.unet(), networks.vae()
     for module, name in zip(made, ("text_encoder", "unet", "vae")):
-        state = torch.load(WORK / f"{name}.pt")
+        state = torch.load(WORK / f"{name}.pt", map_location="cpu")
         module.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in state.items()})
-        module.requires_grad_(False)
+        module.requires_grad_(False).to(DEVICE)
     return made
 
 
@@ -67,7 +67,7 @@ class Rows(torch.nn.Module):
 @torch.no_grad()
 def posterior(vae, concept, seed):
     pictures = np.stack([draw(scene)[0] for scene in scenes(concept, PICTURES, seed)])
-    return vae.encode(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist
+    return vae.encode((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1).to(DEVICE)).latent_dist
 
 
 def ids_of(tokens, template, vectors):
@@ -88,17 +88,17 @@ def learn(concept, seed, steps):
     torch.manual_seed(seed)
     if concept.vectors > 1:  # rows that start alike would stay alike
         with torch.no_grad():
-            rows.new += 0.1 * rows.new.std() * torch.randn(rows.new.shape)
+            rows.new += 0.1 * rows.new.std() * torch.randn(rows.new.shape).to(DEVICE)
     latent = posterior(vae, concept, seed)
     optimizer = torch.optim.AdamW([rows.new], lr=RATE, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
-    all_ids = torch.tensor([ids_of(tokens, template, concept.vectors) for template in TEMPLATES])
+    all_ids = torch.tensor([ids_of(tokens, template, concept.vectors) for template in TEMPLATES]).to(DEVICE)
     mean = None
     bar = tqdm(range(steps), desc=concept.name, unit="step", file=sys.stderr)
     for step in bar:
         chosen = torch.randint(PICTURES, (BATCH,))
         clean = latent.sample()[chosen] * networks.SCALING
-        noise = torch.randn(clean.shape)
-        t = torch.randint(1000, (BATCH,))
+        noise = torch.randn(clean.shape).to(DEVICE)
+        t = torch.randint(1000, (BATCH,), device=DEVICE)
         context = text(input_ids=all_ids[torch.randint(len(TEMPLATES), (BATCH,))]).last_hidden_state
         loss = F.mse_loss(unet(schedule.add_noise(clean, noise, t), t, context).sample, noise)
         optimizer.zero_grad()
@@ -106,7 +106,7 @@ def learn(concept, seed, steps):
         optimizer.step()
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         bar.set_postfix(loss=f"{mean:.4f}")
-    return rows.new.detach(), mean
+    return rows.new.detach().cpu(), mean
 
 
 def save(concept, rows, steps):

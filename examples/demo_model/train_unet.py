@@ -14,9 +14,9 @@ from tqdm import tqdm
 import networks
 from captions import Vocabulary
 from pictures import any_scene, caption, draw
-from training import WORK, Training
+from training import DEVICE, WORK, Training
 
-STEPS, BATCH, PICTURES = 6500, 32, 16384
+STEPS, BATCH, PICTURES = 6000, 32, 16384
 EMPTY_CAPTIONS = 0.1
 
 
@@ -28,14 +28,14 @@ def latents():
     cache = WORK / "latents.pt"
     if cache.exists():
         return scenes, *torch.load(cache)
-    vae = networks.vae()
+    vae = networks.vae().to(DEVICE)
     vae.load_state_dict(torch.load(WORK / "vae.pt"))
     encoded, weights = [], []
     for start in tqdm(range(0, PICTURES, 32), desc="latents", unit="batch", file=sys.stderr):
         drawn = [draw(scene) for scene in scenes[start : start + 32]]
         pictures = torch.from_numpy(np.stack([p for p, _ in drawn])).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.autocast("cpu", torch.bfloat16):
-            mode = vae.encode(pictures).latent_dist.mode().float()
+        with torch.autocast(DEVICE, torch.bfloat16):
+            mode = vae.encode(pictures.to(DEVICE)).latent_dist.mode().float().cpu()
         encoded.append(mode * networks.SCALING)
         near = F.avg_pool2d(torch.from_numpy(np.stack([n for _, n in drawn]))[:, None], 8)
         weights.append(0.6 + 1.4 * near)
@@ -52,12 +52,14 @@ def timesteps(size, generator):
 
 
 def loss_of(text, unet, schedule, rows, clean, weights, generator):
-    noise = torch.randn(clean.shape, generator=generator)
-    t = timesteps(len(clean), generator)
+    rows, clean, weights = (x.to(DEVICE) for x in (rows, clean, weights))
+    noise = torch.randn(clean.shape, generator=generator).to(DEVICE)  # drawn on the CPU: the same everywhere
+    t = timesteps(len(clean), generator).to(DEVICE)
     noisy = schedule.add_noise(clean, noise, t)
     context = text(input_ids=rows).last_hidden_state
     error = (unet(noisy, t, context).sample - noise) ** 2
-    signal = schedule.alphas_cumprod[t] / (1 - schedule.alphas_cumprod[t])
+    kept = schedule.alphas_cumprod.to(DEVICE)[t]
+    signal = kept / (1 - kept)
     by_time = signal.clamp(max=5) / signal
     return (by_time * (weights * error).mean((1, 2, 3))).mean(), error.mean().item()
 
@@ -65,7 +67,7 @@ def loss_of(text, unet, schedule, rows, clean, weights, generator):
 def main():
     networks.seeded(3)
     vocabulary = Vocabulary()
-    text, unet = networks.text_encoder(len(vocabulary)), networks.unet()
+    text, unet = networks.text_encoder(len(vocabulary)).to(DEVICE), networks.unet().to(DEVICE)
     table = text.get_input_embeddings()
     table.padding_idx = 0
     with torch.no_grad():
@@ -92,7 +94,7 @@ def main():
     whole = networks.text_encoder()
     state = training.ema["text"].state_dict()
     name = next(n for n in state if n.endswith("token_embedding.weight"))
-    state[name] = vocabulary.full_table(state[name])
+    state[name] = vocabulary.full_table(state[name].cpu())
     whole.load_state_dict(state)
     torch.save(whole.state_dict(), WORK / "text_encoder.pt")
     training.report(f"done; UNet {networks.parameters(unet)} parameters, text encoder without its table "

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import networks
 from pictures import any_scene, draw
-from training import WORK, Training
+from training import DEVICE, WORK, Training
 
 STEPS, BATCH, KL = 1900, 8, 2e-4
 CROPPED, CROP = 1500, 64  # so many steps see only a part of each picture, at a quarter of the cost
@@ -26,7 +26,7 @@ def batch(step, size=BATCH):
         drawn = [cropped(scene, *pair, rng) for scene, pair in zip(scenes, drawn)]
     pictures = torch.from_numpy(np.stack([p for p, _ in drawn])).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     near = torch.from_numpy(np.stack([n for _, n in drawn]))[:, None]
-    return pictures.contiguous(), 0.5 + 2 * near
+    return pictures.contiguous().to(DEVICE), (0.5 + 2 * near).to(DEVICE)
 
 
 def cropped(scene, picture, near, rng):
@@ -38,7 +38,7 @@ def cropped(scene, picture, near, rng):
 
 
 def loss_of(vae, pictures, weights):
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(DEVICE, torch.bfloat16):
         posterior = vae.encode(pictures).latent_dist
         decoded = vae.decode(posterior.sample()).sample.float()
     d = decoded - pictures
@@ -70,7 +70,7 @@ def whiten(vae):
 
 def main():
     networks.seeded(1)
-    vae = networks.vae()
+    vae = networks.vae().to(DEVICE)
     with torch.no_grad():
         vae.quant_conv.bias[4:] = -5.0  # start with little noise
     training = Training("vae", {"vae": vae}, STEPS, muon_lr=0.01, adam_lr=2e-3)

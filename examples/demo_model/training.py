@@ -8,6 +8,7 @@ import time
 import torch
 
 WORK = pathlib.Path(__file__).resolve().parents[2] / "target" / "demo-model"  # states, logs, caches; git does not see it
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def orthogonalized(m):
@@ -99,11 +100,11 @@ class Training:
         self.saved_at = time.time()
 
     def load(self):
-        state = torch.load(self.path)
+        state = torch.load(self.path, map_location=DEVICE)
         self.at = state["at"]
         self.muon.load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
-        torch.set_rng_state(state["random"])
+        torch.set_rng_state(state["random"].cpu())
         for k in self.modules:
             self.modules[k].load_state_dict(state[k])
             self.ema[k].load_state_dict(state[f"ema.{k}"])

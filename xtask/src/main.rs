@@ -1,5 +1,6 @@
-//! `cargo xtask serve | build | test | bench`: finds or installs what it needs, and says so.
+//! `cargo xtask serve | build | test | bench | demo-model`: finds or installs what it needs, and says so.
 
+mod demo_model;
 mod package;
 mod serve;
 mod test;
@@ -14,6 +15,7 @@ Usage: cargo xtask <command>
   build [--dev]                 build the wasm package into pkg/
   test                          everything: format, clippy, native tests, browser tests, no-adapter tests
   bench [ARGS]                  cargo bench, with a Vulkan adapter
+  demo-model [ARGS]             train the model that comes with the page (examples/demo_model), or go on with it
 
 --release is the default; --dev builds faster and runs slower.";
 
@@ -42,6 +44,7 @@ fn command(arguments: &[String]) -> tools::Outcome {
         "test" if rest.is_empty() => test::everything(),
         "test" => Err(format!("test takes no arguments, got {rest:?}; for single tests use cargo test")),
         "bench" => test::bench(rest),
+        "demo-model" => demo_model::train(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
