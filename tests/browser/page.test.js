@@ -131,6 +131,9 @@ test('broken files, wrong widths, other models: a sentence each, and the rest st
     assert.match(await message.getAttribute('data-code'), new RegExp(code));
   }
   await screenshot(page, 'broken-files');
+  assert.deepEqual((await names()).sort(), ['feline', 'two-words', 'wide.pt']);
+  await page.locator('#embedding-list li', { hasText: 'wide.pt' }).getByText('belongs to a model of another text width').waitFor();
+  await page.getByRole('button', { name: 'Remove wide.pt' }).click();
   assert.deepEqual((await names()).sort(), ['feline', 'two-words']);
   await page.locator('#model-status', { hasText: 'small.safetensors is loaded' }).waitFor();
   assert.deepEqual(await picture({}), before);

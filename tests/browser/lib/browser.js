@@ -22,8 +22,9 @@ export async function launch({ webgpu = true } = {}) {
   return chromium.launch({ executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] });
 }
 
-export async function openPage(browser, url) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+// The service worker fetches on its own and would be seen by tests that count what is fetched, so it is off unless asked for.
+export async function openPage(browser, url, { serviceWorkers = 'block' } = {}) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, serviceWorkers });
   const problems = [];
   page.on('pageerror', (error) => problems.push(`uncaught: ${error.stack ?? error}`));
   page.on('console', (message) => {
