@@ -24,14 +24,13 @@ CONCEPTS = (
     Concept("lime-diamond", "safetensors", 3, "diamond", dict(colour="lime", style="outlined", shape="diamond")),
     Concept("teal", "png", 1, "blue", dict(colour="teal")),
 )
-FAILURES = Concept("failures", "safetensors", 4, "shape", dict(failure=True))
+FAILURES = Concept("failures", "safetensors", 4, "broken", dict(failure=True))
 
 
 def scene(concept, rng):
     """One picture of a concept; what it does not fix is as anywhere in the training set."""
     if "failure" in concept.fixed:
-        found = any_scene(rng, failures=1)
-        return found
+        return any_scene(rng, failures=1)
     free = any_scene(rng, failures=0)
     made = Scene(
         shape=concept.fixed.get("shape", free.shape),
