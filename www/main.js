@@ -249,13 +249,19 @@ async function useRecipe(given, from) {
   messages.clear('recipe');
   try {
     const read = await readRecipe(given);
-    // With its seed the template chooses again what it chose, and a brace that was meant as a brace stays one.
-    const refused = form.fill({ ...read, prompt: read.template ?? read.prompt });
+    const refused = form.fill({ ...read, ...templatesOf(read) });
     recipe = { recipe: read, from, refused };
     showRecipe();
   } catch (error) {
     messages.show('recipe', error);
   }
+}
+
+// What goes into the fields: with its seed a template chooses again what it chose, and a brace that was meant as a brace
+// stays one. A1111's prompts are not worked out here; a template beside one is an extension's, in a grammar of its own.
+function templatesOf({ promptSyntax, prompt, template, negativePrompt, negativeTemplate }) {
+  if (promptSyntax === 'a1111') return { prompt, negativePrompt };
+  return { prompt: template ?? prompt, negativePrompt: negativeTemplate ?? negativePrompt };
 }
 
 function showRecipe() {

@@ -1,6 +1,7 @@
 // Embeddings and recipes on the real engine: facts, crafting, files of them, round trips, and what is kept over a reload.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { drop, launch, openPage, requireWebGPU } from './lib/browser.js';
 import { CAT, fixtures } from './lib/fixtures.js';
@@ -125,6 +126,28 @@ test('a dynamic prompt: the recipe has what was chosen, and gives the same pixel
   assert.ok(file, 'the template gives the same file');
   assert.ok(rewritten, 'read, written and read again is the same');
   assert.deepEqual(braces, ['a {cat}', 'a \\{cat\\}']);
+});
+
+test('dropped on the page and made again, a picture with braces in both prompts gives the same file', async () => {
+  const { page: www, problems: onPage } = await openPage(browser, `${server.url}/www/`);
+  www.setDefaultTimeout(60_000);
+  await drop(www, [{ name: 'small.safetensors', url: '/made/small.safetensors' }]);
+  await www.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  const negative = String.raw`text, \{logo\}, {blurry|grainy}`;
+  const png = Buffer.from(await page.evaluate(async (negativePrompt) => {
+    const { png } = await picture('a {cat|dog} \\{1\\}', { seed: 5, negativePrompt });
+    return [...new Uint8Array(await png.arrayBuffer())];
+  }, negative));
+  server.made.set('/made/braces.png', png);
+  await drop(www, [{ name: 'braces.png', url: '/made/braces.png' }]);
+  await www.locator('#recipe .from', { hasText: 'braces.png' }).waitFor();
+  assert.equal(await www.getByLabel('Negative prompt').inputValue(), negative);
+  await www.getByRole('button', { name: 'Generate' }).click();
+  const download = www.waitForEvent('download');
+  await www.getByRole('link', { name: 'Download PNG' }).click();
+  assert.deepEqual(await readFile(await (await download).path()), png);
+  assert.deepEqual(onPage, []);
+  await www.close();
 });
 
 test('A1111’s syntax: bare words name embeddings, weights are its own', async () => {
