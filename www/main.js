@@ -149,7 +149,11 @@ async function addEmbedding(file, { quiet = false } = {}) {
 }
 
 async function addEmbeddings(files) {
-  for (const file of files) await addEmbedding(file);
+  for (const [i, file] of files.entries()) {
+    await addEmbedding(file);
+    // Thousands take a while, and what is there can be used meanwhile.
+    if (i % 100 === 99) showEmbeddings();
+  }
   showEmbeddings();
   countTokens();
 }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { drop, launch, openPage } from './lib/browser.js';
+import { drop, launch, openPage, screenshot } from './lib/browser.js';
 import { serve } from './lib/server.js';
 
 const FAKE = fileURLToPath(new URL('lib/fake_engine.js', import.meta.url));
@@ -56,6 +56,60 @@ test('a recipe’s templates go into both prompts, and into the next picture; A1
 
   assert.deepEqual(await use('plain.txt', { negativeTemplate: undefined }), [recipe.template, '{logo}']);
   assert.deepEqual(await use('a1111.txt', { promptSyntax: 'a1111' }), ['a red {car}', '{logo}']);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('5000 embeddings: the list shows some, counts the others, and finds each by a part of its name', async () => {
+  // Without storage, which is not what this is about: writing 5000 files takes a minute.
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, () => {
+    Object.defineProperty(navigator, 'storage', { value: undefined });
+  });
+  page.setDefaultTimeout(120_000);
+  const files = Array.from({ length: 5000 }, (_, i) => ({ name: `Style ${String(i).padStart(4, '0')}.pt`, text: 'x' }));
+  const rows = page.locator('#embedding-list > ul > li');
+  const left = page.locator('#embedding-list .left');
+  const search = page.getByRole('searchbox', { name: 'Find by name' });
+  const elements = () => page.evaluate(() => document.querySelectorAll('*').length);
+
+  assert.ok(await search.isHidden(), 'an empty list has nothing to find');
+  await drop(page, files);
+  await left.getByText('4800 more: type to filter.').waitFor();
+  assert.equal(await rows.filter({ hasText: 'waits for a model' }).count(), 200);
+  await loadModel(page);
+  await left.getByText('4800 more: type to filter.').waitFor();
+  assert.equal(await rows.filter({ hasText: '1 vector × 4' }).count(), 200);
+  assert.ok(await elements() < 5000, `${await elements()} elements`);
+  await screenshot(page, 'many-embeddings');
+
+  // Each step is one key, so the time is that of a person's typing.
+  await search.pressSequentially('STYLE 48');
+  await left.getByText('100 of 5000.').waitFor();
+  assert.equal(await rows.count(), 100);
+  await search.pressSequentially('21');
+  await left.getByText('1 of 5000.').waitFor();
+  await page.getByRole('button', { name: 'Insert embedding:Style 4821 into the prompt' }).click();
+  assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'embedding:Style 4821');
+  await page.getByText('Details').click();
+  await page.locator('.facts', { hasText: '<b>dog</b> (0.50)' }).waitFor();
+  await page.getByRole('button', { name: 'Remove Style 4821' }).click();
+  await left.getByText('None of the 4999 names has “STYLE 4821” in it.').waitFor();
+  assert.equal(await rows.count(), 0);
+
+  await search.press('Escape');
+  await left.getByText('4799 more: type to filter.').waitFor();
+  assert.equal(await search.inputValue(), '');
+  assert.equal(await rows.count(), 200);
+  await search.fill('<b>');
+  await left.getByText('None of the 4999 names has “<b>” in it.').waitFor();
+  await search.fill('e 1');
+  await left.getByText('800 more: type more of a name.').waitFor();
+
+  // The menus of what to mix are filled when they are seen.
+  assert.ok(await elements() < 5000, `${await elements()} elements`);
+  await page.getByText('Make an embedding').click();
+  await page.getByLabel('Made by').selectOption('mix');
+  assert.equal(await page.locator('.terms select').first().locator('option').count(), 4999);
   assert.deepEqual(problems, []);
   await page.close();
 });

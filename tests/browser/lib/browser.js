@@ -22,7 +22,8 @@ export async function launch({ webgpu = true } = {}) {
   return chromium.launch({ executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] });
 }
 
-export async function openPage(browser, url) {
+// `before` runs in the page before its own scripts.
+export async function openPage(browser, url, before = () => {}) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   const problems = [];
   page.on('pageerror', (error) => problems.push(`uncaught: ${error.stack ?? error}`));
@@ -33,6 +34,7 @@ export async function openPage(browser, url) {
   await page.addInitScript(() => {
     addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
   });
+  await page.addInitScript(before);
   await page.goto(url);
   return { page, problems };
 }
