@@ -113,3 +113,59 @@ test('5000 embeddings: the list shows some, counts the others, and finds each by
   assert.deepEqual(problems, []);
   await page.close();
 });
+
+// Where Chromium may say that the origin's quota is used up.
+for (const [where, method] of [
+  ['FileSystemFileHandle', 'createWritable'], ['FileSystemWritableFileStream', 'write'], ['FileSystemWritableFileStream', 'close'],
+]) {
+  test(`a full storage (${method}): a sentence; the embedding is usable, what is kept stays, what is forgotten makes room`, async () => {
+    const context = await browser.newContext();
+    const { page, problems } = await openPage(context, `${server.url}/www/`, (`(${(where, method) => {
+      const { prototype } = globalThis[where];
+      const real = prototype[method];
+      prototype[method] = async function refusing(...given) {
+        if (globalThis.full) throw new DOMException('The quota has been exceeded.', 'QuotaExceededError');
+        return real.apply(this, given);
+      };
+    }})('${where}', '${method}')`));
+    page.setDefaultTimeout(8000);
+    const status = page.locator('#store-status');
+    const names = page.locator('#embedding-list .name');
+    const add = async (name) => {
+      await drop(page, [{ name: `${name}.pt`, text: name }]);
+      await names.filter({ hasText: name }).waitFor();
+    };
+    const inStore = () => page.evaluate(async () => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('wordbrush-embeddings', { create: true });
+      const files = [];
+      for await (const handle of folder.values()) files.push((await (await handle.getFile()).text()).split('\n')[1]);
+      return files;
+    });
+    const full = (full) => page.evaluate((full) => { globalThis.full = full; }, full);
+    await loadModel(page);
+    await add('early');
+    await status.getByText('1 kept in this browser for the next visit.').waitFor();
+
+    await full(true);
+    await add('late');
+    await status.getByText('1 kept in this browser for the next visit. New embeddings are not kept for the next visit: the browser’s storage is full.').waitFor();
+    assert.deepEqual(await inStore(), ['early'], 'nothing half-written stays');
+    await page.getByRole('button', { name: 'Insert embedding:late into the prompt' }).click();
+    for (const label of ['Steps', 'Width', 'Height']) await page.getByLabel(label, { exact: true }).fill(label === 'Steps' ? '1' : '64');
+    await page.getByRole('button', { name: 'Generate' }).click();
+    assert.equal((await savedRecipe(page)).prompt, 'embedding:late');
+    assert.equal(await page.getByRole('alert').locator('div').count(), 0);
+
+    await page.getByRole('button', { name: 'Remove early' }).click();
+    await status.filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+    assert.deepEqual(await inStore(), [], 'a full storage forgets');
+    await full(false);
+    await add('again');
+    await status.getByText('1 kept in this browser for the next visit.', { exact: true }).waitFor();
+    await page.reload();
+    await page.locator('#embedding-list li', { hasText: 'waits for a model' }).waitFor();
+    assert.deepEqual(await names.allTextContents(), ['again.pt']);
+    assert.deepEqual(problems, []);
+    await context.close();
+  });
+}
