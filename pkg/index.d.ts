@@ -247,8 +247,14 @@ export interface Recipe {
   promptSyntax?: PromptSyntax;
   /** Embeddings were never cut where a window ends. */
   keepEmbeddingsWhole?: boolean;
-  /** The prompt before `{a|b}` and comments were worked out, where that changed it: with the seed it gives the same file again. */
+  /**
+   * The prompt before `{a|b}` and comments were worked out, where that changed it. With {@link promptSyntax} `comfy`,
+   * generating from `template ?? prompt` and the seed makes the same file again, while `prompt` itself would be worked out
+   * once more: a brace that is meant as one has a template (`\{`) in any case. With `a1111` the prompt always counts.
+   */
   template?: string;
+  /** The same of the negative prompt. */
+  negativeTemplate?: string;
   /** What an A1111 text says beyond the fields above: keys and values, kept for writing it again. */
   extra?: [string, string][];
   /** Sentences about what was not understood. */

@@ -354,7 +354,7 @@ fn a_picture_carries_its_recipe_and_the_recipe_gives_the_picture() {
     while pollster::block_on(sd.hash()).expect("a slice") {}
     let params = Params {
         prompt: "a {red|green} (embedding:feline:1.2), \"quoted\": 日本".to_string(),
-        negative_prompt: "text, watermark".to_string(),
+        negative_prompt: "text, \\{mark\\}, {blurry|grainy}".to_string(),
         seed: u64::MAX - 5,
         cfg: 7.1,
         clip_skip: 2,
@@ -375,9 +375,12 @@ fn a_picture_carries_its_recipe_and_the_recipe_gives_the_picture() {
     assert_eq!(read.model_hash.as_deref(), Some(&sha256[..10]));
     assert_eq!((read.seed, read.cfg, read.dialect), (Some(params.seed), Some(7.1), Some(Dialect::Comfy)));
     assert_eq!(read.raw_prompt.as_deref(), Some(params.prompt.as_str()));
+    assert_eq!(read.raw_negative_prompt.as_deref(), Some(params.negative_prompt.as_str()));
+    assert!(read.negative_prompt.starts_with("text, {mark}, "), "{}", read.negative_prompt);
     let again = Params {
         prompt: read.prompt.clone(),
-        negative_prompt: read.negative_prompt.clone(),
+        // Used as it is, the brace in it would open a choice.
+        negative_prompt: read.raw_negative_prompt.clone().expect("a template"),
         steps: read.steps.expect("steps"),
         seed: read.seed.expect("a seed"),
         cfg: read.cfg.expect("cfg") as f32,

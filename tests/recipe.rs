@@ -12,6 +12,8 @@ mod infotext;
 mod pictures;
 #[path = "recipe/round_trip.rs"]
 mod round_trip;
+#[path = "recipe/templates.rs"]
+mod templates;
 #[path = "fuzz/text_targets.rs"]
 mod text_targets;
 

@@ -150,7 +150,7 @@ async function addEmbedding(file, { quiet = false } = {}) {
       return null;
     }
     kept.delete(file);
-    if (entry.key && error.code !== 'INTERNAL') await stored(() => store.forget(entry.key));
+    if (entry.key && error.code !== 'INTERNAL') await forget(entry.key);
     if (quiet) return error;
     messages.show(topic, error);
     recover(error);
@@ -159,7 +159,11 @@ async function addEmbedding(file, { quiet = false } = {}) {
 }
 
 async function addEmbeddings(files) {
-  for (const file of files) await addEmbedding(file);
+  for (const [i, file] of files.entries()) {
+    await addEmbedding(file);
+    // Thousands take a while, and what is there can be used meanwhile.
+    if (i % 100 === 99) showEmbeddings();
+  }
   showEmbeddings();
   countTokens();
 }
@@ -170,7 +174,9 @@ async function removeEmbedding(name) {
     const had = entry.names ? entry.names.delete(name) : entry.path === name;
     if (!had) continue;
     if (!entry.names?.size) kept.delete(file);
-    if (entry.key) await stored(() => (kept.has(file) ? store.keep(entry.path, file, entry.names) : store.forget(entry.key)));
+    if (!entry.key) continue;
+    if (kept.has(file)) entry.key = await stored(() => store.keep(entry.path, file, entry.names));
+    else await forget(entry.key);
   }
   showEmbeddings();
   countTokens();
@@ -183,9 +189,8 @@ function showEmbeddings() {
   list.show(embeddings, waiting);
   maker.names = embeddings.map(({ name }) => name);
   $('embeddings').classList.toggle('filled', waiting.length + embeddings.length > 0);
-  const inStore = [...kept.values()].filter(({ key }) => key).length;
   $('forget').hidden = kept.size === 0;
-  if (storeWorks) $('store-status').textContent = inStore ? `${inStore} kept in this browser for the next visit.` : '';
+  showStore();
   showRecipe();
 }
 
@@ -218,18 +223,31 @@ async function aboutEmbedding(work) {
 // ---- the browser's storage
 
 let storeWorks = true;
+let storeTrouble = ''; // why embeddings are not kept, as a sentence
 
-// Without storage everything else works; that is said once.
+// Without storage everything else works; that is said once. A full one still gives what it has, and forgets.
 async function stored(work) {
   if (!storeWorks) return null;
   try {
     return await work();
   } catch (error) {
-    storeWorks = false;
-    const why = error.name === 'QuotaExceededError' ? 'its storage is full' : error.message;
-    $('store-status').textContent = sentences(`New embeddings are not kept for the next visit: ${why}`);
+    const full = error.name === 'QuotaExceededError';
+    storeWorks = full;
+    storeTrouble = sentences(`New embeddings are not kept for the next visit: ${full ? 'the browser’s storage is full' : error.message}`);
+    showStore();
     return null;
   }
+}
+
+function showStore() {
+  const inStore = storeWorks ? [...kept.values()].filter(({ key }) => key).length : 0;
+  $('store-status').textContent = sentences(inStore && `${inStore} kept in this browser for the next visit`, storeTrouble);
+}
+
+// What is forgotten makes room.
+async function forget(key) {
+  await stored(() => store.forget(key));
+  if (storeWorks) storeTrouble = '';
 }
 
 async function keep(file, entry) {
@@ -249,7 +267,7 @@ async function forgetEmbeddings() {
   const entries = [...kept.values()];
   kept.clear();
   for (const { name } of sd?.embeddings ?? []) await sd.removeEmbedding(name).catch(() => {});
-  for (const { key } of entries) if (key) await stored(() => store.forget(key));
+  for (const { key } of entries) if (key) await forget(key);
   showEmbeddings();
   countTokens();
 }
@@ -297,17 +315,24 @@ async function openDemo() {
 
 // ---- recipes
 
-async function useRecipe(given, from) {
+// `hint` is what may help where there is no recipe.
+async function useRecipe(given, from, hint) {
   messages.clear('recipe');
   try {
     const read = await readRecipe(given);
-    // With its seed the template chooses again what it chose, and a brace that was meant as a brace stays one.
-    const refused = form.fill({ ...read, prompt: read.template ?? read.prompt });
+    const refused = form.fill({ ...read, ...templatesOf(read) });
     recipe = { recipe: read, from, refused };
     showRecipe();
   } catch (error) {
-    messages.show('recipe', error);
+    messages.show('recipe', { code: error.code, message: error.message, hint: error.hint ?? hint });
   }
+}
+
+// What goes into the fields: with its seed a template chooses again what it chose, and a brace that was meant as a brace
+// stays one. A1111's prompts are not worked out here; a template beside one is an extension's, in a grammar of its own.
+function templatesOf({ promptSyntax, prompt, template, negativePrompt, negativeTemplate }) {
+  if (promptSyntax === 'a1111') return { prompt, negativePrompt };
+  return { prompt: template ?? prompt, negativePrompt: negativeTemplate ?? negativePrompt };
 }
 
 function showRecipe() {
@@ -326,7 +351,8 @@ async function takePicture(file) {
     if (!error) return countTokens();
     recover(error);
   }
-  return useRecipe(file, file.name);
+  const hint = sd ? undefined : 'If it hides an embedding in its pixels, load a model first and drop it again';
+  return useRecipe(file, file.name, hint);
 }
 
 let copies = {};

@@ -13,19 +13,26 @@ impl Generation {
     /// The recipe of the picture.
     pub fn recipe(&self, sd: &StableDiffusion) -> Recipe {
         let params = self.params();
-        let expanded = |text: &str| match params.syntax {
-            Syntax::Comfy => expand(text, params.seed),
-            Syntax::A1111 => text.to_string(),
+        // What the text model got, and what that was made of where it is something else.
+        let worked_out = |template: &String| match params.syntax {
+            Syntax::Comfy => {
+                let text = expand(template, params.seed);
+                let template = (text != *template).then(|| template.clone());
+                (text, template)
+            }
+            Syntax::A1111 => (template.clone(), None),
         };
-        let prompt = expanded(&params.prompt);
+        let (prompt, raw_prompt) = worked_out(&params.prompt);
+        let (negative_prompt, raw_negative_prompt) = worked_out(&params.negative_prompt);
         let used = self.used_embeddings().into_iter().filter_map(|name| {
             let (known, embedding) = sd.library.get(&name)?;
             Some((known.to_string(), embedding.sha256.get(..12).unwrap_or_default().to_string()))
         });
         Recipe {
-            raw_prompt: (prompt != params.prompt).then(|| params.prompt.clone()),
             prompt,
-            negative_prompt: expanded(&params.negative_prompt),
+            raw_prompt,
+            negative_prompt,
+            raw_negative_prompt,
             embeddings: used.collect(),
             dialect: Some(match params.syntax {
                 Syntax::Comfy => Dialect::Comfy,

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::graph::Graph;
-use super::{Dialect, Recipe, graph_reader, json, no_recipe};
+use super::{Dialect, Recipe, graph_reader, json, no_recipe, template};
 use crate::error::Result;
 
 /// Reads either form of a graph, also wrapped as a request to ComfyUI's server or as a JSON string.
@@ -19,9 +19,11 @@ pub fn parse(text: &str) -> Result<Recipe> {
 
 /// A recipe as ComfyUI's server takes it and its pictures carry it in the text `prompt`: ASCII, node ids of ComfyUI's
 /// default graph. What a recipe leaves open gets ComfyUI's default.
+///
+/// Its prompts are worked out, since the server works nothing out.
 pub fn api_json(recipe: &Recipe) -> String {
     let mut graph = Map::new();
-    for node in nodes(recipe, &recipe.prompt) {
+    for node in nodes(recipe, [&recipe.prompt, &recipe.negative_prompt]) {
         let mut inputs = Map::new();
         inputs.extend(node.widgets.into_iter().map(|(name, value)| (name.to_string(), value)));
         inputs
@@ -37,9 +39,12 @@ pub fn api_json(recipe: &Recipe) -> String {
 
 /// A recipe as ComfyUI's editor opens it and its pictures carry it in the text `workflow`: ASCII.
 ///
-/// The prompt in it is the one before dynamic prompts, since the editor works them out itself.
+/// Its prompts are the templates, since the editor works them out itself. With dice of its own: ComfyUI may choose
+/// otherwise, but a brace that is meant as one stays one, and read by us the seed chooses again what it chose.
 pub fn workflow_json(recipe: &Recipe) -> String {
-    let nodes = nodes(recipe, recipe.raw_prompt.as_ref().unwrap_or(&recipe.prompt));
+    let [prompt, negative] =
+        templates(recipe).map(|(_, prompt, template)| template::for_editor(prompt, template, recipe.dialect));
+    let nodes = nodes(recipe, [&prompt, &negative]);
     // Links are numbered through the nodes: (id, origin, its slot, target, its slot, type).
     let mut links = Vec::new();
     for node in &nodes {
@@ -95,8 +100,16 @@ fn editor_node(node: &Node, order: usize, links: &[EditorLink]) -> Value {
     })
 }
 
-/// The fields no node has a place for, if there are any; [`graph_reader`] reads them. `editor`: the graph's prompt is
-/// the one before dynamic prompts, so the other is here.
+/// The prompts: name, text, template.
+fn templates(recipe: &Recipe) -> [(&'static str, &str, Option<&str>); 2] {
+    [
+        ("prompt", &recipe.prompt, recipe.raw_prompt.as_deref()),
+        ("negative_prompt", &recipe.negative_prompt, recipe.raw_negative_prompt.as_deref()),
+    ]
+}
+
+/// The fields no node has a place for, if there are any; [`graph_reader`] reads them. `editor`: the graph's prompts are
+/// the templates, so what was made of them is here.
 fn beyond(recipe: &Recipe, editor: bool) -> Option<Value> {
     let mut ours = Map::new();
     let mut add = |key: &str, value: Option<Value>| ours.extend(value.map(|value| (key.to_string(), value)));
@@ -105,9 +118,17 @@ fn beyond(recipe: &Recipe, editor: bool) -> Option<Value> {
     add("model_hash", recipe.model_hash.as_ref().map(|hash| json!(hash)));
     add("embeddings", (!recipe.embeddings.is_empty()).then(|| json!(recipe.embeddings)));
     add("extra", (!recipe.extra.is_empty()).then(|| json!(recipe.extra)));
-    match &recipe.raw_prompt {
-        Some(_) if editor => add("prompt", Some(json!(recipe.prompt))),
-        raw => add("raw_prompt", raw.as_ref().map(|raw| json!(raw))),
+    for (name, prompt, raw) in templates(recipe) {
+        let held = template::for_editor(prompt, raw, recipe.dialect);
+        let (prompt, raw) = match editor {
+            false => (None, template::beside(prompt, raw, recipe.dialect)),
+            true => {
+                let told = raw.filter(|_| recipe.dialect == Some(Dialect::A1111));
+                ((held != prompt || raw.is_some()).then_some(prompt), told.map(str::to_string))
+            }
+        };
+        add(name, prompt.map(|prompt| json!(prompt)));
+        add(&format!("raw_{name}"), raw.map(|raw| json!(raw)));
     }
     (!ours.is_empty()).then_some(Value::Object(ours))
 }
@@ -133,8 +154,8 @@ fn link(input: &'static str, from: u32, slot: usize) -> Link {
     Link { input, from, slot }
 }
 
-/// The graph of a recipe: ComfyUI's default one, with two nodes more where they are needed.
-fn nodes(recipe: &Recipe, prompt: &str) -> Vec<Node> {
+/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with two nodes more where they are needed.
+fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const SAMPLER: u32 = 3;
     const CHECKPOINT: u32 = 4;
     const LATENT: u32 = 5;
@@ -185,7 +206,7 @@ fn nodes(recipe: &Recipe, prompt: &str) -> Vec<Node> {
             ..node(POSITIVE, "CLIPTextEncode", [415, 186], [423, 164])
         },
         Node {
-            widgets: vec![("text", json!(recipe.negative_prompt))],
+            widgets: vec![("text", json!(negative))],
             links: vec![clip()],
             ..node(NEGATIVE, "CLIPTextEncode", [413, 389], [425, 180])
         },

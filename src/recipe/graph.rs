@@ -37,6 +37,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     places: HashMap<String, usize>,
     pub ours: Option<Value>,
+    /// It is the editor's form: its prompts are templates, which the editor works out when it makes the API form.
+    pub editor: bool,
 }
 
 impl Graph {
@@ -46,6 +48,7 @@ impl Graph {
         let mut graph = Graph::default();
         if let Some(nodes) = object.get("nodes").and_then(Value::as_array) {
             graph.nodes = Editor::read(object, nodes).nodes();
+            graph.editor = true;
             graph.ours = value.pointer("/extra/wordbrush").cloned();
         } else {
             for (id, node) in object {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::graph::{Graph, Input, MOST_HOPS, Node};
-use super::{Dialect, Recipe, no_recipe};
+use super::{Dialect, Recipe, no_recipe, template};
 use crate::error::Result;
 use crate::files::clipped;
 
@@ -61,13 +61,14 @@ pub fn read(graph: &Graph) -> Result<Recipe> {
             .note(format!("The workflow has {count} samplers; only node {} is read.", clipped(&sampler.id, 20)));
     }
     reader.sampler(sampler);
-    reader.prompts(sampler);
+    let worked_out = reader.prompts(sampler);
     reader.models(sampler);
     reader.size(sampler);
     reader.not_understood();
     if let Some(ours) = &graph.ours {
         beyond(&mut reader.recipe, ours);
     }
+    template::settle(&mut reader.recipe, worked_out);
     Ok(reader.recipe)
 }
 
@@ -80,9 +81,18 @@ fn beyond(recipe: &mut Recipe, ours: &Value) {
     recipe.model_hash = text("model_hash");
     recipe.embeddings = pairs("embeddings");
     recipe.extra = pairs("extra");
-    recipe.raw_prompt = text("raw_prompt");
-    if let Some(prompt) = text("prompt") {
-        recipe.raw_prompt = Some(std::mem::replace(&mut recipe.prompt, prompt));
+    let a1111 = recipe.dialect == Some(Dialect::A1111);
+    let prompts = [
+        ("prompt", &mut recipe.prompt, "raw_prompt", &mut recipe.raw_prompt),
+        ("negative_prompt", &mut recipe.negative_prompt, "raw_negative_prompt", &mut recipe.raw_negative_prompt),
+    ];
+    for (key, prompt, raw_key, raw) in prompts {
+        *raw = text(raw_key);
+        if let Some(worked_out) = text(key) {
+            let held = std::mem::replace(prompt, worked_out);
+            // What the editor holds of an A1111 prompt was made for it and is nobody's template.
+            *raw = raw.take().or((!a1111).then_some(held));
+        }
     }
 }
 
@@ -108,11 +118,16 @@ impl<'g> Reader<'g> {
 
     /// The value of an input, here or where its link leads.
     fn value(&self, node: &'g Node, name: &str) -> Option<&'g Value> {
+        self.held(node, name).map(|(_, value)| value)
+    }
+
+    /// The same, with the node that holds it.
+    fn held(&self, node: &'g Node, name: &str) -> Option<(&'g Node, &'g Value)> {
         match node.inputs.get(name)? {
-            Input::Value(value) => Some(value),
+            Input::Value(value) => Some((node, value)),
             link => self.walk(Some(link), &VALUES, |node| {
                 VALUES.iter().find_map(|name| match node.inputs.get(*name)? {
-                    Input::Value(value) => Some(value),
+                    Input::Value(value) => Some((node, value)),
                     Input::Link(..) => None,
                 })
             }),
@@ -165,10 +180,14 @@ impl<'g> Reader<'g> {
         }
     }
 
-    fn prompts(&mut self, sampler: &'g Node) {
-        for (name, what) in [("positive", "The prompt"), ("negative", "The negative prompt")] {
+    /// Reads the prompts, and tells of each whether choices and comments in it were worked out already: in the API form,
+    /// and where the editor does not do it.
+    fn prompts(&mut self, sampler: &'g Node) -> [bool; 2] {
+        [("positive", "The prompt"), ("negative", "The negative prompt")].map(|(name, what)| {
             let encoder = self.text_encoder(sampler.inputs.get(name), name);
-            match encoder.and_then(|(node, key)| self.value(node, key)?.as_str()) {
+            let found = encoder.and_then(|(node, key)| Some((node, self.held(node, key)?)));
+            let text = found.and_then(|(_, (_, value))| value.as_str());
+            match text {
                 Some(text) if name == "positive" => self.recipe.prompt = text.to_string(),
                 Some(text) => self.recipe.negative_prompt = text.to_string(),
                 None => self.missing(what, None),
@@ -176,7 +195,12 @@ impl<'g> Reader<'g> {
             if let (Some((node, _)), "positive") = (encoder, name) {
                 self.clip_skip(node);
             }
-        }
+            // The editor works out a text encoder's own text, and what its PrimitiveNode puts there; any other node's
+            // text arrives over the link as it is.
+            let by_editor =
+                found.is_some_and(|(encoder, (holder, _))| holder.id == encoder.id || holder.class == "PrimitiveNode");
+            !(self.graph.editor && by_editor)
+        })
     }
 
     /// The node that a prompt's text lies in or is linked to, and the input's name.

@@ -6,7 +6,7 @@
 //! Steps: 20, Sampler: Euler a, …, TI hashes: "name: 2f88aa…, other: …"
 //! ```
 
-use super::{Dialect, Recipe, names};
+use super::{Dialect, Recipe, names, template};
 use crate::files::clipped;
 
 pub use super::infotext_writer::write;
@@ -177,6 +177,7 @@ fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
     recipe.model_hash = text("Model hash");
     recipe.vae = text("VAE");
     recipe.raw_prompt = text("Template");
+    recipe.raw_negative_prompt = text("Negative Template");
     recipe.dialect = said("Prompt dialect").and_then(Dialect::from_name).or(recipe.dialect);
     recipe.embeddings = embeddings(said("TI hashes"), said("TI"));
     match said("RNG") {
@@ -190,6 +191,8 @@ fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
             set(recipe, value.to_string());
         }
     }
+    // An infotext has what the text model got.
+    template::settle(recipe, [true, true]);
     for Parameter { key, value } in &found {
         if !is_known(key) {
             keep(recipe, key, value);
@@ -216,7 +219,7 @@ pub(super) const EXACT: [(&str, Set); 5] = [
 
 /// Whether a key has its own field, so that it is no [`Recipe::extra`].
 pub(super) fn is_known(key: &str) -> bool {
-    const FIELDS: [&str; 16] = [
+    const FIELDS: [&str; 17] = [
         "Steps",
         "Sampler",
         "Schedule type",
@@ -231,6 +234,7 @@ pub(super) fn is_known(key: &str) -> bool {
         "TI hashes",
         "TI",
         "Template",
+        "Negative Template",
         "Prompt dialect",
         "Version",
     ];

@@ -1,7 +1,7 @@
 //! A1111's infotext, written.
 
 use super::infotext::{EXACT, FEWEST, NEGATIVE, OURS, bracketed_length, is_known, parameters, parse};
-use super::{Dialect, Recipe, names};
+use super::{Dialect, Recipe, names, template};
 
 /// Writes a recipe as A1111 does. Whatever it holds, [`parse`] reads the same fields back (but for what is `None`, where
 /// an infotext's silence has a meaning of its own, and the notes): where the plain form would not, a parameter
@@ -64,7 +64,12 @@ fn parameter_line(recipe: &Recipe) -> Vec<(String, String)> {
     let bare: Vec<String> = bare.iter().map(|(name_, _)| name(name_)).collect();
     add("TI hashes", Some(hashed.join(", ")).filter(|list| !list.is_empty()));
     add("TI", Some(bare.join(", ")).filter(|list| !list.is_empty()));
-    add("Template", recipe.raw_prompt.clone());
+    // Where no dialect is said, the reader takes A1111's.
+    let dialect = recipe.dialect.or(Some(Dialect::A1111));
+    let template = |prompt: &str, raw: &Option<String>| template::beside(prompt, raw.as_deref(), dialect);
+    // The names that the extension sd-dynamic-prompts gives them in A1111.
+    add("Template", template(&recipe.prompt, &recipe.raw_prompt));
+    add("Negative Template", template(&recipe.negative_prompt, &recipe.raw_negative_prompt));
     add("Prompt dialect", recipe.dialect.filter(|dialect| *dialect != Dialect::A1111).map(|it| it.name().to_string()));
     for (key, value) in &recipe.extra {
         // Only what reads back as this one parameter may go into the line.

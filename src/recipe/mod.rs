@@ -20,6 +20,7 @@ mod jpeg;
 mod json;
 pub mod names;
 mod png;
+mod template;
 mod webp;
 
 use crate::error::{Code, Error, Result};
@@ -84,8 +85,11 @@ pub struct Recipe {
     pub embeddings: Vec<(String, String)>,
     /// The grammar of the prompts.
     pub dialect: Option<Dialect>,
-    /// The prompt before dynamic prompts (`{a|b}`, comments) were worked out, where that changed it.
+    /// The prompt before dynamic prompts (`{a|b}`, comments) were worked out, where that changed it: its template. In
+    /// ComfyUI's grammar a prompt without one is its own template, so that one with a literal brace has one in any case.
     pub raw_prompt: Option<String>,
+    /// The same of the negative prompt.
+    pub raw_negative_prompt: Option<String>,
     /// What an infotext says beyond the fields above, key and value, for writing it again.
     pub extra: Vec<(String, String)>,
     /// What was not understood: sentences.

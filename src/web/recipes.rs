@@ -61,6 +61,7 @@ fn to_object(recipe: &Recipe) -> Object {
         ("embeddings", recipe.embeddings.iter().map(embedding).collect::<Array>().into()),
         ("keepEmbeddingsWhole", recipe.extra.iter().any(is_keep_whole).into()),
         ("template", text(&recipe.raw_prompt)),
+        ("negativeTemplate", text(&recipe.raw_negative_prompt)),
         ("extra", recipe.extra.iter().filter(|pair| !is_keep_whole(pair)).map(pair).collect::<Array>().into()),
         ("notes", recipe.notes.iter().map(JsValue::from).collect::<Array>().into()),
     ])
@@ -70,7 +71,7 @@ fn is_keep_whole((key, value): &(String, String)) -> bool {
     (key.as_str(), value.as_str()) == KEEP_WHOLE
 }
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -88,6 +89,7 @@ const FIELDS: [&str; 19] = [
     "embeddings",
     "keepEmbeddingsWhole",
     "template",
+    "negativeTemplate",
     "extra",
     "notes",
 ];
@@ -135,6 +137,7 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         vae: fields.text("vae")?,
         dialect,
         raw_prompt: fields.text("template")?,
+        raw_negative_prompt: fields.text("negativeTemplate")?,
         extra,
         embeddings: embeddings.iter().map(embedding).collect::<Result<_>>()?,
         ..Recipe::default()

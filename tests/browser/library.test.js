@@ -1,6 +1,7 @@
 // Embeddings and recipes on the real engine: facts, crafting, files of them, round trips, and what is kept over a reload.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { drop, launch, openPage, requireWebGPU } from './lib/browser.js';
 import { CAT, fixtures } from './lib/fixtures.js';
@@ -127,6 +128,28 @@ test('a dynamic prompt: the recipe has what was chosen, and gives the same pixel
   assert.deepEqual(braces, ['a {cat}', 'a \\{cat\\}']);
 });
 
+test('dropped on the page and made again, a picture with braces in both prompts gives the same file', async () => {
+  const { page: www, problems: onPage } = await openPage(browser, `${server.url}/www/`);
+  www.setDefaultTimeout(60_000);
+  await drop(www, [{ name: 'small.safetensors', url: '/made/small.safetensors' }]);
+  await www.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  const negative = String.raw`text, \{logo\}, {blurry|grainy}`;
+  const png = Buffer.from(await page.evaluate(async (negativePrompt) => {
+    const { png } = await picture('a {cat|dog} \\{1\\}', { seed: 5, negativePrompt });
+    return [...new Uint8Array(await png.arrayBuffer())];
+  }, negative));
+  server.made.set('/made/braces.png', png);
+  await drop(www, [{ name: 'braces.png', url: '/made/braces.png' }]);
+  await www.locator('#recipe .from', { hasText: 'braces.png' }).waitFor();
+  assert.equal(await www.getByLabel('Negative prompt').inputValue(), negative);
+  await www.getByRole('button', { name: 'Generate' }).click();
+  const download = www.waitForEvent('download');
+  await www.getByRole('link', { name: 'Download PNG' }).click();
+  assert.deepEqual(await readFile(await (await download).path()), png);
+  assert.deepEqual(onPage, []);
+  await www.close();
+});
+
 test('A1111’s syntax: bare words name embeddings, weights are its own', async () => {
   const { plain, bare, comfy, used } = await page.evaluate(async () => ({
     plain: await pixels(await picture('a cat', { promptSyntax: 'a1111' })),
@@ -191,6 +214,47 @@ test('the page keeps embeddings over a reload, and makes a dropped picture again
   assert.ok(!/missing/.test(await www.locator('#recipe .notes').textContent()));
   assert.deepEqual(onPage, []);
   await www.close();
+});
+
+test('a picture that holds an embedding, in a text or in its pixels, is dropped on the page and adds it', async () => {
+  const { page: www, problems: onPage } = await openPage(await browser.newContext(), `${server.url}/www/`);
+  www.setDefaultTimeout(60_000);
+  const corpus = (name) => drop(www, [{ name, url: `/tests/corpus/files/${name}` }]);
+  const alert = www.getByRole('alert').locator('div');
+  const row = www.locator('#embedding-list li', { has: www.locator('.name', { hasText: /^in-the-picture$/ }) });
+
+  // Without a model only what a picture says in its metadata is seen.
+  await corpus('picture_hidden.png');
+  await alert.filter({ hasText: 'load a model first and drop it again' }).waitFor();
+  await corpus('picture_text.png');
+  await www.locator('#embedding-list li', { hasText: 'picture_text.png' }).filter({ hasText: 'waits for a model' }).waitFor();
+  await drop(www, [{ name: 'small.safetensors', url: '/made/small.safetensors' }]);
+  await row.filter({ hasText: '2 vectors × 64' }).waitFor();
+  await www.getByText('1 kept in this browser').waitFor();
+
+  for (const name of ['picture_hidden.png', 'picture_hidden.webp', 'picture_ztxt.png', 'picture_hidden_alpha.png']) {
+    await www.getByRole('button', { name: 'Remove in-the-picture' }).click();
+    await row.waitFor({ state: 'detached' });
+    await corpus(name);
+    await row.filter({ hasText: '2 vectors × 64' }).waitFor();
+  }
+  // The first vector is the file’s: 64 numbers from -0.5 in steps of 1/64, as tests/corpus/index.json has them.
+  const norm = Math.hypot(...Array.from({ length: 64 }, (_, i) => -0.5 + i / 64)).toFixed(3);
+  await row.getByText('Details').click();
+  await row.locator('.facts tbody tr', { hasText: norm }).first().waitFor();
+  await www.getByRole('button', { name: 'Insert embedding:in-the-picture into the prompt' }).click();
+  await www.locator('#token-count', { hasText: '2 tokens' }).waitFor();
+  await www.reload();
+  await www.locator('#embedding-list li', { hasText: 'picture_hidden_alpha.png' }).filter({ hasText: 'waits for a model' }).waitFor();
+
+  await drop(www, [{ name: 'small.safetensors', url: '/made/small.safetensors' }]);
+  await row.filter({ hasText: '2 vectors × 64' }).waitFor();
+  assert.equal(await alert.count(), 0);
+  await corpus('no_embedding.png');
+  await alert.filter({ hasText: 'carries no recipe' }).waitFor();
+  assert.equal(await www.locator('#embedding-list .name').count(), 1);
+  assert.deepEqual(onPage, []);
+  await www.context().close();
 });
 
 test('nothing was left uncaught', () => assert.deepEqual(problems, []));

@@ -20,5 +20,7 @@ pub fn prompt(bytes: &[u8]) {
 pub fn infotext(bytes: &[u8]) {
     use wordbrush::recipe::infotext::{parse, write};
     let recipe = parse(&String::from_utf8_lossy(bytes));
-    assert_eq!(parse(&write(&recipe)).prompt, recipe.prompt);
+    let again = parse(&write(&recipe));
+    assert_eq!((&again.prompt, &again.negative_prompt), (&recipe.prompt, &recipe.negative_prompt));
+    assert_eq!((again.raw_prompt, again.raw_negative_prompt), (recipe.raw_prompt, recipe.raw_negative_prompt));
 }

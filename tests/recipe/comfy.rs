@@ -72,8 +72,12 @@ fn links_of_the_workflow_form_agree_from_both_ends() {
 fn fields_without_a_node_come_back_too() {
     let full =
         Recipe { raw_prompt: some("{a|b} porsche"), extra: vec![("ENSD".into(), "31337".into())], ..by_the_sea() };
-    assert_eq!(parse(&api_json(&full)), Ok(full.clone()));
-    assert_eq!(parse(&workflow_json(&full)), Ok(full.clone()));
+    for dialect in [Dialect::A1111, Dialect::Comfy] {
+        let full = Recipe { dialect: Some(dialect), ..full.clone() };
+        assert_eq!(parse(&api_json(&full)), Ok(full.clone()));
+        assert_eq!(parse(&workflow_json(&full)), Ok(full.clone()));
+    }
+    let full = Recipe { dialect: Some(Dialect::Comfy), ..full };
     let editor: Value = serde_json::from_str(&workflow_json(&full)).expect("JSON");
     assert!(editor["nodes"].to_string().contains("{a|b} porsche"), "the editor gets the prompt it works out itself");
     assert!(!api_json(&porsche()).contains("wordbrush") && !workflow_json(&porsche()).contains("wordbrush"));

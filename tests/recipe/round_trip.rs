@@ -50,7 +50,7 @@ fn word() -> impl Strategy<Value = Option<String>> {
 }
 
 fn recipe() -> impl Strategy<Value = Recipe> {
-    let prompts = (text(), text(), option::of(text()));
+    let prompts = (text(), text(), option::of(text()), option::of(text()));
     let numbers = (any::<u64>(), 1_usize..200, -1e6..1e6_f64, any::<u32>(), any::<u32>(), 1_usize..25);
     let names = (word(), word(), word(), option::of(text()), option::of(text()), vec((text(), text()), 0..3));
     let dialect = prop::sample::select(&[Dialect::Comfy, Dialect::A1111][..]);
@@ -60,9 +60,11 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         extra.sort();
         extra.dedup_by(|a, b| a.0 == b.0);
         Recipe {
+            // A prompt that is its own template says so by having none.
+            raw_prompt: prompts.2.filter(|template| *template != prompts.0),
+            raw_negative_prompt: prompts.3.filter(|template| *template != prompts.1),
             prompt: prompts.0,
             negative_prompt: prompts.1,
-            raw_prompt: prompts.2,
             seed: Some(numbers.0),
             steps: Some(numbers.1),
             cfg: Some(if numbers.0 % 2 == 0 { numbers.2 } else { numbers.2.round() }),

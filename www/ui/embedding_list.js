@@ -3,19 +3,53 @@
 
 import { button, element } from './dom.js';
 
+// Collections have thousands of files, and a browser slows down with the rows: more are counted, not shown.
+const MOST_ROWS = 200;
+// A list that is read at a glance needs no search field.
+const AT_A_GLANCE = 8;
+
 class EmbeddingList extends HTMLElement {
-  #rows = new Map(); // name → {info, row}; rows stay, so that the focus and what is open stay
+  #embeddings = [];
+  #waiting = [];
+  #rows = new Map(); // name → {info, row} of those that are shown; rows stay, so that what is open stays
+  #search;
+
+  connectedCallback() {
+    this.#search = this.querySelector('input[type="search"]');
+    this.#search.addEventListener('input', () => this.#render());
+    this.#search.addEventListener('keydown', (event) => {
+      // Here Escape empties the field, and stops no picture.
+      if (event.key === 'Escape' && this.#search.value) event.stopPropagation();
+    });
+  }
 
   // `waiting` are files, {name, why}, that will be read when there is a model, or another one.
   show(embeddings, waiting) {
+    [this.#embeddings, this.#waiting] = [embeddings, waiting];
+    this.#render();
+  }
+
+  #render() {
+    const wanted = this.#search.value.trim();
+    const folded = wanted.toLowerCase();
+    const matches = (name) => name.toLowerCase().includes(folded);
+    const embeddings = this.#embeddings.filter(({ name }) => matches(name));
+    const waiting = this.#waiting.filter(({ name }) => matches(name));
     const before = this.#rows;
-    this.#rows = new Map(embeddings.map((info) => {
+    this.#rows = new Map(embeddings.slice(0, MOST_ROWS).map((info) => {
       const old = before.get(info.name);
       return [info.name, old?.info === info ? old : { info, row: this.#row(info) }];
     }));
     const rows = [...this.#rows.values()].map(({ row }) => row);
-    const waits = waiting.map(({ name, why }) => this.#head(name, why, [], true));
+    const waits = waiting.slice(0, MOST_ROWS - rows.length).map(({ name, why }) => this.#head(name, why, [], true));
     this.querySelector('ul').replaceChildren(...rows, ...waits);
+
+    const [all, found, shown] = [this.#embeddings.length + this.#waiting.length, embeddings.length + waiting.length, rows.length + waits.length];
+    this.querySelector('.search').hidden = all <= AT_A_GLANCE && !wanted;
+    let left = '';
+    if (found > shown) left = `${found - shown} more: type ${wanted ? 'more of a name' : 'to filter'}.`;
+    else if (wanted) left = found ? `${found} of ${all}.` : `None of the ${all} names has “${wanted}” in it.`;
+    this.querySelector('.left').textContent = left;
   }
 
   showFacts(name, { norms, vocabularyNorm, budget, nearest, warnings }) {

@@ -5,10 +5,13 @@ import { button, element } from './dom.js';
 class EmbeddingMaker extends HTMLElement {
   #names = [];
   #terms;
+  #details;
 
   connectedCallback() {
     const form = this.querySelector('form');
     this.#terms = this.querySelector('.terms');
+    this.#details = this.querySelector('details');
+    this.#details.addEventListener('toggle', () => this.#fillAll());
     const { kind } = form.elements;
     kind.addEventListener('change', () => this.#showKind(kind.value));
     this.querySelector('.add-term').addEventListener('click', () => this.#addTerm());
@@ -24,7 +27,12 @@ class EmbeddingMaker extends HTMLElement {
   // The embeddings that others can be made of.
   set names(names) {
     this.#names = names;
-    for (const select of this.querySelectorAll('select.of')) this.#fill(select);
+    this.#fillAll();
+  }
+
+  // Only what can be seen: there may be thousands of names, and each menu has them all.
+  #fillAll() {
+    if (this.#details.open) for (const select of this.querySelectorAll('select.of')) this.#fill(select);
   }
 
   #fill(select) {

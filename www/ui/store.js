@@ -17,12 +17,13 @@ export async function keep(name, file, names) {
   const key = [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('');
   const header = `${JSON.stringify({ name, names: names && [...names] })}\n`;
   const handle = await (await folder()).getFileHandle(key, { create: true });
-  const writer = await handle.createWritable();
+  let writer;
   try {
+    writer = await handle.createWritable();
     await writer.write(new Blob([header, bytes]));
     await writer.close();
   } catch (error) {
-    await writer.abort().catch(() => {});
+    await writer?.abort().catch(() => {});
     await forget(key);
     throw error;
   }

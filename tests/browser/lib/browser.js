@@ -22,8 +22,9 @@ export async function launch({ webgpu = true } = {}) {
   return chromium.launch({ executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] });
 }
 
-// The service worker fetches on its own and would be seen by tests that count what is fetched, so it is off unless asked for.
-export async function openPage(browser, url, { serviceWorkers = 'block' } = {}) {
+// `before` runs in the page before its own scripts. The service worker fetches on its own and would be seen by tests that count
+// what is fetched, so it is off unless asked for.
+export async function openPage(browser, url, { before = () => {}, serviceWorkers = 'block' } = {}) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 900 }, serviceWorkers });
   const problems = [];
   page.on('pageerror', (error) => problems.push(`uncaught: ${error.stack ?? error}`));
@@ -34,6 +35,7 @@ export async function openPage(browser, url, { serviceWorkers = 'block' } = {}) 
   await page.addInitScript(() => {
     addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
   });
+  await page.addInitScript(before);
   await page.goto(url);
   return { page, problems };
 }
