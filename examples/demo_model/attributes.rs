@@ -51,7 +51,7 @@ const LARGEST_SMALL: f32 = 23.0;
 const LARGEST_MEDIUM: f32 = 34.0;
 
 /// Silhouettes whose overlap with the best shape is less are of no shape: a blob must not count as the nearest thing.
-const LEAST_FIT: f32 = 0.75;
+const LEAST_FIT: f32 = 0.8;
 
 /// What is in a picture. Empty where it cannot be said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -143,18 +143,38 @@ fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
     (0..3).map(|c| a[c] * b[c]).sum()
 }
 
+/// A decoder tints gray a little, and errs in a few pixels of a row (most in the last ones): a cut is flat rather than gray.
+const TINT: f32 = 22.0;
+const FLAT: f32 = 16.0;
+const FLAT_PERCENT: usize = 85;
+const ROWS_NOT_FLAT: usize = 3;
+
 /// The first row of flat gray that goes on to the bottom, if there is one and another background above it.
 fn cut_row(channels: &[Map; 3]) -> Option<usize> {
     let (w, h) = (channels[0].width, channels[0].height);
-    let is_gray = |row: usize| {
-        channels.iter().all(|channel| (median(channel.values[row * w..][..w].to_vec()) - FAILED_GRAY).abs() <= 12.0)
-            && (0..w).filter(|x| rgb_at(channels, row * w + x).iter().all(|v| (v - FAILED_GRAY).abs() <= 20.0)).count()
-                >= w * 9 / 10
+    let is_flat_gray = |row: usize| {
+        let middle = channels.each_ref().map(|channel| median(channel.values[row * w..][..w].to_vec()));
+        let near = |x: &usize| minus(rgb_at(channels, row * w + x), middle).iter().all(|d| d.abs() <= FLAT);
+        let flat = (0..w).filter(near).count() >= w * FLAT_PERCENT / 100;
+        flat && minus(middle, [FAILED_GRAY; 3]).iter().all(|d| d.abs() <= TINT)
     };
-    let first = (0..h).rev().take_while(|&row| is_gray(row)).last()?;
-    let differs =
-        first > 16 && minus(border_colour(channels, first - 4), [FAILED_GRAY; 3]).iter().any(|d| d.abs() > 14.0);
-    (differs && h - first >= h / 16).then_some(first)
+    let (mut first, mut not_flat) = (h, 0);
+    for row in (0..h).rev() {
+        if is_flat_gray(row) {
+            first = row;
+        } else {
+            not_flat += 1;
+        }
+        if not_flat > ROWS_NOT_FLAT {
+            break;
+        }
+    }
+    if first < h / 4 || h - first < h / 16 {
+        return None;
+    }
+    let below = channels.each_ref().map(|channel| median(channel.values[first * w..].to_vec()));
+    let differs = minus(border_colour(channels, first - 4), below).iter().any(|d| d.abs() > 14.0);
+    differs.then_some(first)
 }
 
 /// The median colour of the outermost two pixels, of the first `rows` rows.
