@@ -442,7 +442,7 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
 });
 
 test('the page without storage works and says so', async () => {
-  const context = await browser.newContext();
+  const context = await browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
   await page.addInitScript(() => { Object.defineProperty(navigator, 'storage', { value: undefined }); });
   await page.goto(`${server.url}/www/`);

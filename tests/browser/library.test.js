@@ -217,7 +217,7 @@ test('the page keeps embeddings over a reload, and makes a dropped picture again
 });
 
 test('a picture that holds an embedding, in a text or in its pixels, is dropped on the page and adds it', async () => {
-  const { page: www, problems: onPage } = await openPage(await browser.newContext(), `${server.url}/www/`);
+  const { page: www, problems: onPage } = await openPage(await browser.newContext({ serviceWorkers: 'block' }), `${server.url}/www/`);
   www.setDefaultTimeout(60_000);
   const corpus = (name) => drop(www, [{ name, url: `/tests/corpus/files/${name}` }]);
   const alert = www.getByRole('alert').locator('div');
