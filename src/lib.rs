@@ -25,10 +25,9 @@ pub mod samplers;
 
 pub mod recipe;
 
-pub mod pipeline;
-
-#[cfg(not(target_arch = "wasm32"))]
 pub mod reference;
+
+pub mod pipeline;
 
 #[cfg(target_arch = "wasm32")]
 pub mod web;
