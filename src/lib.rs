@@ -6,6 +6,8 @@
 //! parameters ⇄ recipe ⇄ A1111's infotext, ComfyUI's graphs, pictures that carry them
 //! ```
 //!
+//! Where there is no GPU, `reference` computes what stands between the bytes and the image.
+//!
 //! The modules below stand in the order a picture is made; `tests/layering.rs` holds them to it.
 
 pub mod error;

@@ -19,7 +19,7 @@ use wordbrush::{Code, recipe};
 const OTHER_GELU: f64 = 1e-3;
 /// The text encoder has no such difference: only the order of sums is another. A1111's scale divides by a mean near zero.
 const SAME_FORMULA: f64 = 1e-4;
-/// Half a level in ten pixels; design.md asks for 35 dB with half storage.
+/// design.md's bound for f32; measured 65 dB and more.
 const LEAST_PSNR: f64 = 50.0;
 
 const TABLE: &str = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight";
@@ -265,7 +265,7 @@ fn what_is_too_large_for_a_cpu_is_refused_before_it_is_loaded() {
     let error = pollster::block_on(StableDiffusion::open_on_cpu(vec![vast])).err().expect("a refusal");
     println!("{error}");
     assert_eq!(error.code, Code::TooLarge);
-    assert!(error.message.contains("1024 million") && error.message.contains("4.1 GB"), "{error}");
+    assert!(error.message.contains("1025 million") && error.message.contains("4.1 GB"), "{error}");
 
     let sd = on_cpu(file(&checkpoint));
     let large = Params { width: 1024, height: 1024, ..small("a cat") };

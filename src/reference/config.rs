@@ -7,6 +7,7 @@ use candle_transformers::models::stable_diffusion::vae::AutoEncoderKLConfig;
 use super::weights::missing;
 use crate::error::{Code, Error, Result};
 use crate::files::Checkpoint;
+use crate::prompt::WINDOW;
 
 /// Every CLIP text encoder has heads 64 wide.
 const HEAD_DIM: usize = 64;
@@ -42,12 +43,15 @@ pub fn text(checkpoint: &Checkpoint) -> Result<ClipTextConfig> {
     }
     let at = "text_encoder.text_model";
     let width = axis(checkpoint, &format!("{at}.embeddings.position_embedding.weight"), 1)?;
+    let (tokens, positions) = ("embeddings.token_embedding.weight", "embeddings.position_embedding.weight");
+    same("the width of the token table", axis(checkpoint, &format!("{at}.{tokens}"), 1)?, width)?;
+    same("the text encoder's positions", axis(checkpoint, &format!("{at}.{positions}"), 0)?, WINDOW)?;
     Ok(ClipTextConfig {
-        vocab_size: axis(checkpoint, &format!("{at}.embeddings.token_embedding.weight"), 0)?,
+        vocab_size: axis(checkpoint, &format!("{at}.{tokens}"), 0)?,
         embed_dim: width,
         activation: Activation::QuickGelu,
         intermediate_size: axis(checkpoint, &format!("{at}.encoder.layers.0.mlp.fc1.weight"), 0)?,
-        max_position_embeddings: axis(checkpoint, &format!("{at}.embeddings.position_embedding.weight"), 0)?,
+        max_position_embeddings: WINDOW,
         pad_with: None,
         num_hidden_layers: count(checkpoint, |i| format!("{at}.encoder.layers.{i}.layer_norm1.weight")),
         num_attention_heads: checkpoint.config.text_heads.unwrap_or((width / HEAD_DIM).max(1)),
@@ -100,6 +104,18 @@ pub fn vae(checkpoint: &Checkpoint) -> Result<Vae> {
         use_post_quant_conv: true,
     };
     Ok(Vae { scale: checkpoint.config.vae_scaling.unwrap_or(SCALE), network })
+}
+
+/// Refuses tensors without numbers.
+pub fn nothing_is_empty(checkpoint: &Checkpoint) -> Result<()> {
+    match checkpoint.arrays.values().find(|array| array.numel() == 0) {
+        Some(array) => {
+            let sentence =
+                format!("the tensor \"{}\" is {:?}, expected one that is not empty", array.name, array.shape);
+            Err(Error::new(Code::WrongShape, sentence))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Refuses a width that Stable Diffusion 1.5 does not have there.

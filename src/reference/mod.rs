@@ -77,6 +77,7 @@ impl Opening {
     /// # Errors
     /// [`Code::WrongShape`] or [`Code::WrongFamily`] for what is not Stable Diffusion 1.5's architecture.
     pub fn new(checkpoint: &Checkpoint) -> Result<Self> {
+        config::nothing_is_empty(checkpoint)?;
         let text = config::text(checkpoint)?;
         let unet = config::unet(checkpoint, text.embed_dim)?;
         Ok(Self { arrays: Loading::new(checkpoint), text, unet, vae: config::vae(checkpoint)? })
@@ -123,6 +124,7 @@ impl OpeningDecoder {
     /// # Errors
     /// [`Code::WrongShape`] for what is not Stable Diffusion 1.5's decoder.
     pub fn new(checkpoint: &Checkpoint) -> Result<Self> {
+        config::nothing_is_empty(checkpoint)?;
         Ok(Self { arrays: Loading::new(checkpoint), vae: config::vae(checkpoint)? })
     }
 
