@@ -54,7 +54,7 @@ impl StableDiffusion {
     /// Opens a small checkpoint on the CPU, in f32: much slower, but it works where there is no GPU.
     ///
     /// # Errors
-    /// [`Code::TooLarge`] for a model that would take hours, or what is wrong with the files, in a sentence for the user.
+    /// [`Code::TooLarge`] for a model that is not small, or what is wrong with the files, in a sentence for the user.
     pub async fn open_on_cpu(sources: Vec<Rc<dyn Source>>) -> Result<Self> {
         let checkpoint = Checkpoint::open(sources).await?;
         let model = Model::of(&checkpoint);

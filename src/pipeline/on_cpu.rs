@@ -11,10 +11,11 @@ use crate::reference::{Denoiser, Opening, OpeningDecoder, Reference, rgba, sampl
 
 use super::networks::{Canvas, Networks, Start, Step};
 
-/// Larger models are refused: in f32 they crowd a tab's memory, and a picture would take hours.
+/// Larger models are refused: in f32 they crowd a tab's memory (SD 1.5 exceeds wasm's 4 GiB), and a picture takes too long.
 const MOST_PARAMETERS: u64 = 150_000_000;
-/// SD 1.5 has 1.07 billion and issues 1.5 TFLOP a step (`benches/RESULTS.md`); wasm computes about 6 GFLOP a second.
-const MINUTES_PER_PARAMETER: f64 = 1513.0 / 6.0 / 60.0 / 1.07e9;
+/// SD 1.5 has 1.07 billion and issues 1.5 TFLOP a step (`benches/RESULTS.md`). candle in wasm computed 10 GFLOP a second:
+/// 20 steps and the decoding of a small model's picture, 31 GFLOP, took 3.2 s of CPU time.
+const MINUTES_PER_PARAMETER: f64 = 1513.0 / 10.0 / 60.0 / 1.07e9;
 /// Bytes of the largest tensor of a picture; there are two or three of that size at a time.
 const MOST_BYTES: u64 = 512 << 20;
 
