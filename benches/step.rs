@@ -59,7 +59,8 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
     let mut sd = StableDiffusion::open(vec![source], options).await?;
     while sd.load().await? {}
     let load = begun.elapsed().as_secs_f64();
-    let loaded = sd.gpu().peak();
+    let gpu = sd.gpu().expect("a GPU").clone();
+    let loaded = gpu.peak();
 
     let params = Params {
         prompt: "a photo of a cat".to_string(),
@@ -74,7 +75,7 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
     let begun = Instant::now();
     while generation.step().await? {}
     let step = begun.elapsed().as_secs_f64() / args.steps as f64;
-    let sampled = sd.gpu().peak();
+    let sampled = gpu.peak();
     let begun = Instant::now();
     let decode = if args.no_decode {
         None
@@ -82,17 +83,17 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
         generation.image(&sd).await?;
         Some(begun.elapsed().as_secs_f64())
     };
-    let adapter = sd.gpu().adapter();
+    let adapter = gpu.adapter();
     let line = serde_json::json!({
         "adapter": adapter.name,
-        "storage": sd.gpu().storage().name(),
+        "storage": gpu.storage().name(),
         "kernels": if adapter.software { "software" } else { "gpu" },
         "pixels": args.size,
         "load_s": load,
         "step": { "dispatches": stats.dispatches, "submits": stats.submits, "gflop": stats.flops as f64 / 1e9,
                   "arena_mib": stats.arena as f64 / 1048576.0, "s": step, "gflop_per_s": stats.flops as f64 / 1e9 / step },
         "decode_s": decode,
-        "gpu_bytes": { "loaded": loaded, "sampling": sampled, "peak": sd.gpu().peak() },
+        "gpu_bytes": { "loaded": loaded, "sampling": sampled, "peak": gpu.peak() },
     });
     println!("{line}");
     Ok(())

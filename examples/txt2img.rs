@@ -68,6 +68,9 @@ struct Args {
     /// Storage of weights and activations: f32, f16 or packed; f16 where the adapter has it by default.
     #[arg(long)]
     dtype: Option<String>,
+    /// Compute on the CPU, which only small models allow.
+    #[arg(long)]
+    cpu: bool,
     /// Where the picture goes.
     #[arg(long)]
     out: PathBuf,
@@ -87,9 +90,17 @@ async fn run(args: &Args) -> Result<()> {
     let params = params(args)?;
     let storage = args.dtype.as_deref().map(storage).transpose()?;
     let begun = Instant::now();
-    let mut sd = StableDiffusion::open(sources(&args.model)?, Options { storage, ..Options::default() }).await?;
-    let adapter = sd.gpu().adapter().clone();
-    eprintln!("{} ({}), {} storage", adapter.name, adapter.backend, sd.gpu().storage().name());
+    let mut sd = if args.cpu {
+        StableDiffusion::open_on_cpu(sources(&args.model)?).await?
+    } else {
+        StableDiffusion::open(sources(&args.model)?, Options { storage, ..Options::default() }).await?
+    };
+    match sd.gpu() {
+        Some(gpu) => {
+            eprintln!("{} ({}), {} storage", gpu.adapter().name, gpu.adapter().backend, gpu.storage().name());
+        }
+        None => eprintln!("the CPU, f32 storage"),
+    }
     if let Some(vae) = &args.vae {
         sd.open_vae(sources(vae)?.swap_remove(0)).await?;
     }
@@ -117,7 +128,9 @@ async fn run(args: &Args) -> Result<()> {
         write_latents(path, &sd, &params, &generation).await?;
     }
     let image = generation.image(&sd).await?;
-    eprintln!("GPU memory: {} MB at most", sd.gpu().peak() / 1_000_000);
+    if let Some(gpu) = sd.gpu() {
+        eprintln!("GPU memory: {} MB at most", gpu.peak() / 1_000_000);
+    }
     while sd.hash().await? {}
     write(&args.out, &image.png_with(&generation.recipe(&sd))?)
 }
@@ -210,11 +223,12 @@ async fn write_latents(path: &Path, sd: &StableDiffusion, params: &Params, gener
     // Without guidance the negative prompt is not encoded with the picture: here it is all the same.
     let guided = sd.start(&Params { cfg: 2.0, ..params.clone() }).await?;
     let conditioning = guided.conditioning();
-    let &[_, tokens, width] = conditioning.context.shape() else { return Ok(()) };
-    let context = conditioning.context.read().await?;
+    let context = guided.context().await?;
+    let longest = conditioning.tokens().into_iter().max().unwrap_or(0);
+    let width = sd.text_width();
     let prompt = |item: usize| {
         let used = conditioning.tokens()[item];
-        (vec![1, used, width], context[item * tokens * width..][..used * width].to_vec())
+        (vec![1, used, width], context[item * longest * width..][..used * width].to_vec())
     };
     let mut arrays: BTreeMap<&str, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     arrays.insert("noise", (vec![1, 4, h, w], torch_randn(params.seed, 4 * h * w)));

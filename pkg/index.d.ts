@@ -59,6 +59,11 @@ export interface LoadOptions {
   /** Aborting stops the load at once and frees what was loaded; `load` rejects with `signal.reason`. */
   signal?: AbortSignal;
   /**
+   * Where the model is computed. `auto` (the default) takes WebGPU, and where the browser gives no adapter the CPU, if the
+   * model is small enough (at most 150 million parameters, which are kept in f32). `webgpu` and `cpu` insist.
+   */
+  device?: 'auto' | Device;
+  /**
    * How numbers are stored on the GPU. `auto` (the default) takes `f16` where the adapter has shader-f16 and `packed`
    * (the same 16 bits, unpacked in the shader) elsewhere. `f32` takes twice the memory and is meant for comparisons.
    */
@@ -66,6 +71,9 @@ export interface LoadOptions {
   /** Which adapter to prefer on machines with two. */
   powerPreference?: GPUPowerPreference;
 }
+
+/** Where pictures are computed. `cpu` is WebAssembly on one thread: for small models, slowly. */
+export type Device = 'webgpu' | 'cpu';
 
 /** As in WebGPU's own declarations, repeated so that this file stands alone. */
 export type GPUPowerPreference = 'low-power' | 'high-performance';
@@ -276,14 +284,14 @@ export interface TokenInfo {
   used: string[];
 }
 
-/** The GPU behind a loaded model. */
+/** The GPU behind a loaded model, or the CPU. */
 export interface AdapterInfo {
   /** As the browser or driver names it; browsers may keep it to themselves. */
   name: string;
-  backend: string;
+  backend: Device;
   /** Whether shaders can compute in half precision. */
   f16: boolean;
-  /** Whether it is a CPU in disguise: correct, but very slow. */
+  /** Whether it is a CPU, in disguise or not: correct, but very slow. */
   software: boolean;
   /** How numbers are stored: `f16`, `packed` or `f32`. */
   storage: string;
@@ -291,6 +299,7 @@ export interface AdapterInfo {
 
 /** Memory in use, in bytes. */
 export interface MemoryInfo {
+  /** On the CPU the model lies here. */
   wasmBytes: number;
   gpuBytes: number;
   gpuPeakBytes: number;
@@ -362,7 +371,7 @@ export class WordbrushError extends Error {
 
 /** Every {@link WordbrushError.code}; later versions may add more. */
 export type ErrorCode =
-  /** No GPU adapter. */
+  /** No GPU adapter, and the model is too large for the CPU or `device` is `webgpu`. The hint tells how to enable WebGPU. */
   | 'NO_GPU'
   /** A GPU allocation failed. */
   | 'GPU_OUT_OF_MEMORY'
@@ -421,7 +430,9 @@ export class StableDiffusion {
    */
   static load(source: ModelSource, options?: LoadOptions): Promise<StableDiffusion>;
 
-  /** The GPU that computes. */
+  /** Where it is computed. */
+  readonly device: Device;
+  /** What computes it. */
   readonly adapter: AdapterInfo;
   /** The width that embeddings must have. */
   readonly textWidth: number;

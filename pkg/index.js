@@ -1,8 +1,8 @@
-// Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU.
+// Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU (or computes on the CPU).
 // index.d.ts documents what is exported here.
 
 const HINTS = new Map([
-  ['NO_GPU', 'Use a recent Chrome, Edge, Firefox or Safari with hardware acceleration switched on.'],
+  ['NO_GPU', howToEnable()],
   ['GPU_OUT_OF_MEMORY', 'Try a smaller picture, or close other tabs and programs that use the GPU.'],
   ['DEVICE_LOST', 'Load the model again; if it happens again, try a smaller picture or restart the browser.'],
   ['NUMERIC_NAN', 'Load the model with dtype "f32", or try another checkpoint.'],
@@ -44,6 +44,23 @@ export async function checkWebGPU() {
   };
 }
 
+// Hoisted: HINTS is made of it.
+function howToEnable() {
+  if (globalThis.isSecureContext === false) return 'Open this page through https: or on localhost.';
+  const agent = globalThis.navigator?.userAgent ?? '';
+  if (/Firefox\//.test(agent)) {
+    return 'To enable it: switch on hardware acceleration in Firefox’s settings and set dom.webgpu.enabled to true on about:config, or use a recent Chrome or Edge.';
+  }
+  if (/Safari\//.test(agent) && !/Chrom(e|ium)\//.test(agent)) {
+    return 'To enable it: update to Safari 26 or later, or use a recent Chrome or Edge.';
+  }
+  if (/Chrom(e|ium)\//.test(agent)) {
+    const linux = /Linux|X11/.test(agent) && !/Android/.test(agent) ? ', on Linux also chrome://flags/#enable-vulkan' : '';
+    return `To enable it: switch on hardware acceleration under Settings, System, and restart the browser; where that is not enough, enable chrome://flags/#enable-unsafe-webgpu${linux}.`;
+  }
+  return 'Use a recent Chrome, Edge, Firefox or Safari with hardware acceleration switched on.';
+}
+
 function whyNoGpu() {
   if (navigator.gpu) return 'this browser offers no GPU adapter';
   return globalThis.isSecureContext ? 'this browser does not have it' : 'it exists only on https: and localhost pages';
@@ -61,7 +78,7 @@ export class StableDiffusion {
   }
 
   static async load(source, options = {}) {
-    const { onProgress, signal, dtype, powerPreference } = known(options, LOAD_OPTIONS);
+    const { onProgress, signal, device, dtype, powerPreference } = known(options, LOAD_OPTIONS);
     signal?.throwIfAborted();
     const files = await filesOf(source);
     signal?.throwIfAborted();
@@ -69,7 +86,7 @@ export class StableDiffusion {
     const rate = new Rate();
     const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
     try {
-      const model = await worker.call('open', { files, options: defined({ dtype, powerPreference }) }, { signal, onEvent });
+      const model = await worker.call('open', { files, options: defined({ device, dtype, powerPreference }) }, { signal, onEvent });
       return new StableDiffusion(worker, model);
     } catch (error) {
       // The half-loaded model goes with its worker, at once and with all its GPU memory.
@@ -78,6 +95,7 @@ export class StableDiffusion {
     }
   }
 
+  get device() { return this.#model.adapter.backend === 'cpu' ? 'cpu' : 'webgpu'; }
   get adapter() { return this.#model.adapter; }
   get textWidth() { return this.#model.textWidth; }
   get bytes() { return this.#model.bytes; }
@@ -326,7 +344,7 @@ class Rate {
   }
 }
 
-const LOAD_OPTIONS = ['onProgress', 'signal', 'dtype', 'powerPreference'];
+const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference'];
 const EMBEDDING_OPTIONS = ['name'];
 const VAE_OPTIONS = ['onProgress', 'signal'];
 

@@ -6,6 +6,8 @@
 //! parameters ⇄ recipe ⇄ A1111's infotext, ComfyUI's graphs, pictures that carry them
 //! ```
 //!
+//! Where there is no GPU, `reference` computes what stands between the bytes and the image.
+//!
 //! The modules below stand in the order a picture is made; `tests/layering.rs` holds them to it.
 
 pub mod error;
@@ -25,10 +27,9 @@ pub mod samplers;
 
 pub mod recipe;
 
-pub mod pipeline;
-
-#[cfg(not(target_arch = "wasm32"))]
 pub mod reference;
+
+pub mod pipeline;
 
 #[cfg(target_arch = "wasm32")]
 pub mod web;

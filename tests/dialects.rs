@@ -11,7 +11,7 @@ use support::{Fixture, relative_error};
 use wordbrush::Code;
 use wordbrush::files::{DType, MemorySource, Source};
 use wordbrush::gpu::Storage;
-use wordbrush::pipeline::{Conditioning, Craft, Image, Params, StableDiffusion};
+use wordbrush::pipeline::{Craft, Image, Params, StableDiffusion};
 use wordbrush::prompt::{Parsed, Part, Piece, Scenario, Span, Syntax, Token, Window};
 use wordbrush::recipe::{self, Dialect};
 
@@ -46,7 +46,7 @@ fn picture(sd: &StableDiffusion, params: &Params) -> Image {
 fn context(sd: &StableDiffusion, params: &Params) -> Vec<f32> {
     pollster::block_on(async {
         let generation = sd.start(&Params { cfg: 1.0, ..params.clone() }).await.unwrap_or_else(|e| panic!("{e}"));
-        generation.conditioning().context.read().await.expect("a context")
+        generation.context().await.expect("a context")
     })
 }
 
@@ -93,10 +93,13 @@ fn conditioning_is_that_of_both_systems() {
                 continue;
             }
             let span = Span { until: 1, text: String::new(), parsed: parsed.clone() };
-            let scenario =
+            let prompt =
                 Scenario { parts: vec![Part { weight: 1.0, spans: vec![span] }], warnings: vec![], used: vec![] };
-            let conditioning = Conditioning::encode(&sd, vec![scenario], syntax, skip).expect("an encoding");
-            let found = pollster::block_on(conditioning.context.read()).expect("a context");
+            let params = Params { cfg: 1.0, syntax, clip_skip: skip, ..small("") };
+            let found = pollster::block_on(async {
+                sd.start_with(&params, [prompt.clone(), prompt]).await.expect("a start").context().await
+            });
+            let found = found.expect("a context");
             let error = relative_error(&found, fixture.numbers(&key));
             println!("{key}: {error:.1e}");
             // f32 everywhere; A1111's scale divides by a mean near zero, which costs two more digits.

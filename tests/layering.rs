@@ -16,8 +16,12 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("prompt", &["files", "error"]),
     ("samplers", &["error"]),
     ("recipe", &["files", "error"]),
-    ("pipeline", &["models", "weights", "kernels", "gpu", "prompt", "samplers", "recipe", "files", "error"]),
+    // What models, weights, kernels and gpu are on the GPU, candle is on the CPU; it sees nothing of them.
     ("reference", &["files", "prompt", "samplers", "error"]),
+    (
+        "pipeline",
+        &["models", "weights", "kernels", "gpu", "reference", "prompt", "samplers", "recipe", "files", "error"],
+    ),
     // `gpu` for the options a model is opened with.
     ("web", &["pipeline", "files", "prompt", "samplers", "recipe", "gpu", "error"]),
 ];

@@ -83,7 +83,7 @@ fn the_gpus_kernels_agree_with_diffusers() {
     // One storage: compiling a pipeline for each of some hundred shapes takes a CPU adapter half a minute.
     let options = Options { storage: Some(Storage::F16), software: Some(false), ..Options::default() };
     let mut sd = load_with(file(&arrays("two_levels")), options);
-    assert!(!sd.gpu().adapter().software);
+    assert!(!sd.gpu().expect("a GPU").adapter().software);
     for which in ["positive", "negative"] {
         let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
         sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
@@ -203,12 +203,12 @@ fn long_prompts_take_several_windows() {
 fn memory_comes_back() {
     let sd = load(file(&arrays("three_levels")), Storage::Packed);
     generate(&sd, &small("a cat"));
-    let before = sd.gpu().allocated();
+    let before = sd.gpu().expect("a GPU").allocated();
     for _ in 0..3 {
         generate(&sd, &small("a cat"));
         drop(pollster::block_on(sd.start(&small("stopped at once"))));
     }
-    assert_eq!(sd.gpu().allocated(), before);
+    assert_eq!(sd.gpu().expect("a GPU").allocated(), before);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn parameters_that_cannot_be_used() {
     assert!(refused(Params { steps: 0, ..good.clone() }).contains('0'));
     assert!(refused(Params { steps: 100_000, ..good.clone() }).contains("100000"));
     // Allowed by the rules, but not by what lavapipe binds at once; a GPU with more room may draw it.
-    if sd.gpu().largest_tensor() <= 128 << 20 {
+    if sd.gpu().expect("a GPU").largest_tensor() <= 128 << 20 {
         assert!(refused(Params { width: 2048, height: 2048, ..good.clone() }).contains("MiB"));
     }
     assert!(refused(Params { cfg: f32::NAN, ..good.clone() }).contains("NaN"));

@@ -79,7 +79,8 @@ function showModel() {
     $('memory').textContent = '';
     return;
   }
-  $('model-status').textContent = `${modelName(source)} is loaded (${bytes(sd.bytes)}, ${sd.adapter.storage} on the GPU)${vae ? `, with the VAE ${vae.name}` : ''}.`;
+  const where = sd.device === 'cpu' ? 'on the CPU' : 'on the GPU';
+  $('model-status').textContent = `${modelName(source)} is loaded (${bytes(sd.bytes)}, ${sd.adapter.storage} ${where})${vae ? `, with the VAE ${vae.name}` : ''}.`;
   showMemory();
 }
 
@@ -103,7 +104,9 @@ async function loadVae(file) {
 // The number is a nicety: where it cannot be had, something else has already been said.
 async function showMemory() {
   const memory = await sd?.memory().catch(() => null);
-  $('memory').textContent = memory ? `GPU memory: ${bytes(memory.gpuBytes)} in use, ${bytes(memory.gpuPeakBytes)} at most.` : '';
+  if (!memory) $('memory').textContent = '';
+  else if (sd?.device === 'cpu') $('memory').textContent = `Memory: ${bytes(memory.wasmBytes)}.`;
+  else $('memory').textContent = `GPU memory: ${bytes(memory.gpuBytes)} in use, ${bytes(memory.gpuPeakBytes)} at most.`;
 }
 
 // A crashed engine or a lost GPU is answered by loading the model again, once; prompts and settings are the page's and stay.
@@ -412,7 +415,7 @@ async function generate() {
   }
   making = new AbortController();
   form.running = true;
-  progress.show(null, 'Reading the prompt, preparing the GPU…');
+  progress.show(null, `Reading the prompt, preparing the ${sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
   $('milestones').textContent = 'Making a picture.';
   const picture = sd.generate(form.options, { signal: making.signal });
   made = picture.then(() => {}, () => {});
@@ -518,6 +521,7 @@ try {
   const { description, software } = await checkWebGPU();
   $('gpu').textContent = software ? `GPU: ${description}, which is a CPU in disguise: correct, but very slow.` : `GPU: ${description}`;
 } catch (error) {
-  messages.show('gpu', error);
-  $('gpu').textContent = 'GPU: none';
+  // Not the end: small models run all the same.
+  messages.show('gpu', { ...error, message: error.message, hint: sentences(error.hint, 'Meanwhile small models run on the CPU, slowly') });
+  $('gpu').textContent = 'GPU: none; small models run on the CPU, slowly.';
 }

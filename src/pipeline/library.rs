@@ -33,7 +33,7 @@ impl StableDiffusion {
     /// # Errors
     /// What is wrong with the file; [`Code::WrongWidth`] when it was made for another model.
     pub fn add_embedding(&mut self, file_name: &str, bytes: &[u8]) -> Result<Vec<Rc<Embedding>>> {
-        let width = self.clip.width();
+        let width = self.networks.text_width();
         let (fitting, others): (Vec<_>, Vec<_>) =
             read_embeddings(file_name, bytes)?.into_iter().partition(|embedding| embedding.width == width);
         if let (true, Some(other)) = (fitting.is_empty(), others.first()) {
@@ -92,7 +92,7 @@ impl StableDiffusion {
     /// # Errors
     /// [`Code::BadOption`] for a name that is unknown.
     pub fn embedding_facts(&self, name: &str) -> Result<Facts> {
-        Facts::of(&*self.embedding(name)?, &self.tokenizer, NEAREST, |id| self.clip.token(id))
+        Facts::of(&*self.embedding(name)?, &self.tokenizer, NEAREST, |id| self.networks.token(id))
     }
 
     /// Makes an embedding of words or of others, and adds it.
@@ -102,7 +102,7 @@ impl StableDiffusion {
     pub fn craft_embedding(&mut self, name: &str, how: &Craft) -> Result<Rc<Embedding>> {
         let all = |names: &[String]| names.iter().map(|name| self.embedding(name)).collect::<Result<Vec<_>>>();
         let mut made = match how {
-            Craft::Text(text) => craft::from_text(name, text, &self.tokenizer, |id| self.clip.token(id))?,
+            Craft::Text(text) => craft::from_text(name, text, &self.tokenizer, |id| self.networks.token(id))?,
             Craft::Mix(terms) => {
                 let parts = terms.iter().map(|(factor, name)| Ok((*factor, self.embedding(name)?)));
                 let parts = parts.collect::<Result<Vec<_>>>()?;

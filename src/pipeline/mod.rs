@@ -5,6 +5,9 @@ mod generation;
 mod image;
 mod library;
 mod model;
+mod networks;
+mod on_cpu;
+mod on_gpu;
 mod params;
 mod recipe;
 
@@ -14,9 +17,11 @@ use crate::error::{Code, Error, Result};
 use crate::files::Source;
 use crate::files::{Checkpoint, vae_file};
 use crate::gpu::{Gpu, Options};
-use crate::models::{Clip, Unet, Vae};
 use crate::prompt::{self, Library, Scenario, Syntax, Tokenizer, expand, scenario};
-use crate::weights::{Filling, Weights};
+
+use networks::Networks;
+use on_cpu::OnCpu;
+use on_gpu::OnGpu;
 
 pub use conditioning::Conditioning;
 pub use generation::{Generation, Progress};
@@ -26,18 +31,12 @@ pub use model::Model;
 pub use params::Params;
 pub use recipe::KEEP_WHOLE;
 
-/// A Stable Diffusion 1.5 checkpoint on the GPU, with the embeddings added to it.
+/// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
 pub struct StableDiffusion {
-    gpu: Gpu,
-    clip: Clip,
-    unet: Unet,
-    vae: Vae,
+    networks: Box<dyn Networks>,
     tokenizer: Tokenizer,
     library: Library,
-    filling: Filling,
     model: Model,
-    /// A VAE that will take the place of the checkpoint's once it is loaded.
-    next_vae: Option<(Vae, Filling, String)>,
 }
 
 impl StableDiffusion {
@@ -49,15 +48,21 @@ impl StableDiffusion {
     pub async fn open(sources: Vec<Rc<dyn Source>>, options: Options) -> Result<Self> {
         let checkpoint = Checkpoint::open(sources).await?;
         let model = Model::of(&checkpoint);
-        let gpu = Gpu::open(options).await?;
-        let weights = Weights::new(&gpu, checkpoint);
-        let clip = Clip::load(&weights.at("text_encoder"))?;
-        let unet = Unet::load(&weights.at("unet"), clip.width())?;
-        let vae = Vae::load(&weights.at("vae"))?;
-        let filling = weights.fill();
-        gpu.finish().await?;
-        let (tokenizer, library) = (Tokenizer::clip()?, Library::new());
-        Ok(Self { gpu, clip, unet, vae, tokenizer, library, filling, model, next_vae: None })
+        Self::of(model, Box::new(OnGpu::open(checkpoint, options).await?))
+    }
+
+    /// Opens a small checkpoint on the CPU, in f32: much slower, but it works where there is no GPU.
+    ///
+    /// # Errors
+    /// [`Code::TooLarge`] for a model that is not small, or what is wrong with the files, in a sentence for the user.
+    pub async fn open_on_cpu(sources: Vec<Rc<dyn Source>>) -> Result<Self> {
+        let checkpoint = Checkpoint::open(sources).await?;
+        let model = Model::of(&checkpoint);
+        Self::of(model, Box::new(OnCpu::open(&checkpoint)?))
+    }
+
+    fn of(model: Model, networks: Box<dyn Networks>) -> Result<Self> {
+        Ok(Self { networks, tokenizer: Tokenizer::clip()?, library: Library::new(), model })
     }
 
     /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on.
@@ -66,10 +71,8 @@ impl StableDiffusion {
     /// What is wrong with the file, in a sentence for the user. The VAE in use stays.
     pub async fn open_vae(&mut self, source: Rc<dyn Source>) -> Result<()> {
         let name = source.name().rsplit('/').next().unwrap_or_default().to_string();
-        let weights = Weights::new(&self.gpu, vae_file::open(source).await?);
-        let vae = Vae::load(&weights.at("vae"))?;
-        self.next_vae = Some((vae, weights.fill(), name));
-        self.gpu.finish().await
+        let checkpoint = vae_file::open(source).await?;
+        self.networks.open_vae(name, checkpoint).await
     }
 
     /// Brings in a slice of the checkpoint; false once all is there.
@@ -77,34 +80,19 @@ impl StableDiffusion {
     /// # Errors
     /// When the file cannot be read or the GPU fails.
     pub async fn load(&mut self) -> Result<bool> {
-        if self.filling.step().await? {
-            return Ok(true);
-        }
-        let Some((_, filling, _)) = &mut self.next_vae else { return Ok(false) };
-        match filling.step().await {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => {
-                self.next_vae = None;
-                return Err(error);
-            }
-        }
-        if let Some((vae, _, name)) = self.next_vae.take() {
-            self.vae = vae;
-            self.model.vae = Some(name);
-        }
-        Ok(false)
+        let more = self.networks.load().await?;
+        self.model.vae = self.networks.vae().map(str::to_string);
+        Ok(more)
     }
 
     /// Bytes loaded, and bytes in all.
     pub fn loaded(&self) -> (u64, u64) {
-        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling, _)| (filling.loaded(), filling.total()));
-        (self.filling.loaded() + more.0, self.filling.total() + more.1)
+        self.networks.loaded()
     }
 
     /// Gives up a separate VAE that is not fully loaded.
     pub fn drop_vae(&mut self) {
-        self.next_vae = None;
+        self.networks.drop_vae();
     }
 
     /// What the model is called in recipes.
@@ -120,14 +108,14 @@ impl StableDiffusion {
         self.model.hash_slice().await
     }
 
-    /// The device it lives on.
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+    /// The GPU it lives on; `None` on the CPU.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.networks.gpu()
     }
 
     /// Numbers per token: the width an embedding must have.
     pub fn text_width(&self) -> usize {
-        self.clip.width()
+        self.networks.text_width()
     }
 
     /// Reads a prompt as [`start`](Self::start) would, with the default steps and seed.
@@ -160,9 +148,17 @@ impl StableDiffusion {
     /// # Errors
     /// [`Code::BadOption`] for parameters that cannot be used, and whatever the GPU reports.
     pub async fn start(&self, params: &Params) -> Result<Generation> {
-        if self.filling.loaded() < self.filling.total() {
+        self.start_with(params, self.read_prompts(params)).await
+    }
+
+    /// Begins a picture from a negative prompt and a prompt that were read already, instead of those in `params`.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub async fn start_with(&self, params: &Params, prompts: [Scenario; 2]) -> Result<Generation> {
+        if !self.networks.ready() {
             return Err(Error::new(Code::Busy, "the model is still being loaded: wait until load() says it is done"));
         }
-        Generation::start(self, params).await
+        Generation::start(self, params, prompts).await
     }
 }

@@ -5,7 +5,7 @@ use candle_nn::{LayerNorm, Module, VarBuilder, layer_norm};
 use candle_transformers::models::clip::EncoderConfig;
 use candle_transformers::models::clip::text_model::{ClipEncoder, ClipTextConfig};
 
-use super::{candle, numbers, tensor};
+use super::{numbers, tensor, unfit};
 use crate::error::Result;
 
 /// candle's encoder layers between our rows and the final norm.
@@ -22,9 +22,9 @@ impl TextEncoder {
     pub fn new(weights: VarBuilder, config: ClipTextConfig) -> Result<Self> {
         let weights = weights.pp("text_model");
         let (tokens, width) = (config.max_position_embeddings, config.embed_dim);
-        let positions = weights.get((tokens, width), "embeddings.position_embedding.weight").map_err(candle)?;
-        let norm = layer_norm(width, 1e-5, weights.pp("final_layer_norm")).map_err(candle)?;
-        let layers = ClipEncoder::new(weights.pp("encoder"), &EncoderConfig::Text(config)).map_err(candle)?;
+        let positions = weights.get((tokens, width), "embeddings.position_embedding.weight").map_err(unfit)?;
+        let norm = layer_norm(width, 1e-5, weights.pp("final_layer_norm")).map_err(unfit)?;
+        let layers = ClipEncoder::new(weights.pp("encoder"), &EncoderConfig::Text(config)).map_err(unfit)?;
         Ok(Self { positions, layers, norm, tokens, width })
     }
 

@@ -1,15 +1,12 @@
-//! A checkpoint's arrays as candle's tensors.
+//! A checkpoint's arrays as candle's constructors take them.
 
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::var_builder::SimpleBackend;
-use half::{bf16, f16};
 
-use super::candle;
-use crate::error::{Code, Error, Result};
-use crate::files::{ArrayInfo, Checkpoint, DType as FileDType, Source};
+use crate::error::{Code, Error};
 
 /// The arrays of one part, in f32, under diffusers' names without the part's.
 pub struct Weights {
@@ -18,18 +15,9 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Reads the arrays whose names start with `part` and go on with none of `unread`: those candle will ask for but
-    /// never use, and it gets zeros that take no memory.
-    pub async fn read(checkpoint: &Checkpoint, part: &str, unread: &'static [&'static str]) -> Result<Self> {
-        let mut tensors = HashMap::new();
-        for (name, info) in &checkpoint.arrays {
-            let Some(name) = name.strip_prefix(part).filter(|name| !starts_with_any(name, unread)) else { continue };
-            let source = checkpoint.sources.get(info.source).ok_or_else(|| missing(name))?;
-            let numbers = read_array(source.as_ref(), info).await?;
-            let tensor = Tensor::from_vec(numbers, info.shape.as_slice(), &Device::Cpu).map_err(candle)?;
-            tensors.insert(name.to_string(), tensor);
-        }
-        Ok(Self { tensors, unread })
+    /// `unread` are the beginnings of names that candle will ask for but never use: it gets zeros that take no memory.
+    pub fn new(tensors: HashMap<String, Tensor>, unread: &'static [&'static str]) -> Self {
+        Self { tensors, unread }
     }
 
     /// What candle's constructors take their weights from.
@@ -76,22 +64,5 @@ fn starts_with_any(name: &str, prefixes: &[&str]) -> bool {
 
 /// The error for an array that a complete checkpoint would have.
 pub fn missing(name: &str) -> Error {
-    Error::new(Code::Internal, format!("The reference needs \"{name}\", which this checkpoint does not have"))
-}
-
-/// An array's numbers, widened to f32.
-async fn read_array(source: &dyn Source, info: &ArrayInfo) -> Result<Vec<f32>> {
-    let too_large = || Error::new(Code::TooLarge, format!("\"{}\" does not fit in memory", info.name));
-    let length = usize::try_from(info.length).map_err(|_| too_large())?;
-    let bytes = source.read(info.offset, length).await?;
-    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-    match info.dtype {
-        FileDType::F16 => Ok(pairs().map(|pair| f16::from_le_bytes(pair).to_f32()).collect()),
-        FileDType::BF16 => Ok(pairs().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect()),
-        FileDType::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-        other => Err(Error::new(
-            Code::WrongDtype,
-            format!("\"{}\" is stored as {}, expected F16, BF16 or F32", info.name, other.name()),
-        )),
-    }
+    Error::new(Code::MissingTensors, format!("The reference needs \"{name}\", which this checkpoint does not have"))
 }

@@ -14,6 +14,7 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Code, Error, Result};
+use crate::files::Source;
 use crate::gpu::{Options, Storage};
 use crate::pipeline::StableDiffusion;
 use crate::prompt::{Piece, Warning};
@@ -53,9 +54,9 @@ impl Engine {
     /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, url}`; several make
     /// a diffusers folder.
     pub async fn open(files: Array, options: JsValue) -> Result<Engine, JsValue> {
-        let options = open_options(&options).map_err(to_js)?;
+        let (device, options) = open_options(&options).map_err(to_js)?;
         let sources = sources::from_js(&files).await.map_err(to_js)?;
-        let sd = StableDiffusion::open(sources, options).await.map_err(to_js)?;
+        let sd = open_on(device, sources, options).await.map_err(to_js)?;
         Ok(Engine { sd: Some(Rc::new(sd.into())) })
     }
 
@@ -89,16 +90,25 @@ impl Engine {
         Ok(self.sd()?.try_borrow().map_err(busy)?.text_width())
     }
 
-    /// `{name, backend, f16, software, storage}` of the adapter.
+    /// `{name, backend, f16, software, storage}` of the adapter, or of the CPU where there is none.
     pub fn adapter(&self) -> Result<Object, JsValue> {
         let sd = self.sd()?.try_borrow().map_err(busy)?;
-        let adapter = sd.gpu().adapter();
+        let Some(gpu) = sd.gpu() else {
+            return Ok(object([
+                ("name", "CPU".into()),
+                ("backend", "cpu".into()),
+                ("f16", false.into()),
+                ("software", true.into()),
+                ("storage", "f32".into()),
+            ]));
+        };
+        let adapter = gpu.adapter();
         Ok(object([
             ("name", adapter.name.as_str().into()),
-            ("backend", adapter.backend.as_str().into()),
+            ("backend", "webgpu".into()),
             ("f16", adapter.f16.into()),
             ("software", adapter.software.into()),
-            ("storage", sd.gpu().storage().name().into()),
+            ("storage", gpu.storage().name().into()),
         ]))
     }
 
@@ -106,10 +116,11 @@ impl Engine {
     pub fn memory(&self) -> Result<Object, JsValue> {
         let sd = self.sd()?.try_borrow().map_err(busy)?;
         let heap = core::arch::wasm32::memory_size::<0>() * 65536;
+        let (now, peak) = sd.gpu().map_or((0, 0), |gpu| (gpu.allocated(), gpu.peak()));
         Ok(object([
             ("wasmBytes", (heap as f64).into()),
-            ("gpuBytes", (sd.gpu().allocated() as f64).into()),
-            ("gpuPeakBytes", (sd.gpu().peak() as f64).into()),
+            ("gpuBytes", (now as f64).into()),
+            ("gpuPeakBytes", (peak as f64).into()),
         ]))
     }
 
@@ -287,8 +298,40 @@ fn warnings_info(warnings: &[Warning]) -> Array {
     warnings.iter().map(|warning| JsValue::from(info(warning))).collect()
 }
 
-fn open_options(options: &JsValue) -> Result<Options> {
-    let fields = options::Fields::new(options, &["dtype", "powerPreference"])?;
+/// Where a model is computed.
+#[derive(Clone, Copy, PartialEq)]
+enum Device {
+    Auto,
+    Webgpu,
+    Cpu,
+}
+
+async fn open_on(device: Device, sources: Vec<Rc<dyn Source>>, options: Options) -> Result<StableDiffusion> {
+    if device == Device::Cpu {
+        return StableDiffusion::open_on_cpu(sources).await;
+    }
+    match StableDiffusion::open(sources.clone(), options).await {
+        Err(error) if error.code == Code::NoGpu && device == Device::Auto => {
+            let opened = StableDiffusion::open_on_cpu(sources).await;
+            opened.map_err(|refusal| match refusal.code {
+                Code::TooLarge => {
+                    Error::new(Code::NoGpu, format!("this browser gives no WebGPU adapter, and {}", refusal.message))
+                }
+                _ => refusal,
+            })
+        }
+        opened => opened,
+    }
+}
+
+fn open_options(options: &JsValue) -> Result<(Device, Options)> {
+    let fields = options::Fields::new(options, &["device", "dtype", "powerPreference"])?;
+    let device = match fields.text("device")?.as_deref() {
+        None | Some("auto") => Device::Auto,
+        Some("webgpu") => Device::Webgpu,
+        Some("cpu") => Device::Cpu,
+        Some(other) => return Err(options::bad("device", &format!("\"{other}\""), "auto, webgpu or cpu")),
+    };
     let storage = match fields.text("dtype")?.as_deref() {
         None | Some("auto") => None,
         Some("f16") => Some(Storage::F16),
@@ -300,5 +343,5 @@ fn open_options(options: &JsValue) -> Result<Options> {
         }
     };
     let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
-    Ok(Options { storage, low_power, software: None })
+    Ok((device, Options { storage, low_power, software: None }))
 }

@@ -36,7 +36,7 @@ pub fn everything() -> Outcome {
     println!("Browser: {chromium}");
     browser_tests(&browser_test_files()?, &chromium)?;
 
-    title("Without an adapter everything says so");
+    title("Without an adapter everything says so, and small models run on the CPU");
     native_tests_fail_without_adapter()?;
     browser_tests(&[NO_GPU.into()], &chromium)?;
 
@@ -59,7 +59,7 @@ fn clippy(what: &[&str]) -> Outcome {
     tools::run(tools::cargo(&[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat()))
 }
 
-/// The one file that wants a browser without WebGPU.
+/// The one file that wants a browser without WebGPU (and one with it, to compare).
 const NO_GPU: &str = "no_gpu.test.js";
 
 /// All other files: a new one is run without being listed anywhere.

@@ -1,0 +1,299 @@
+//! The networks on the GPU, and a picture in the making there: what is recorded, replayed and read back.
+
+use std::ops::Range;
+
+use crate::error::{Code, Error, Result};
+use crate::files::{Checkpoint, LocalFuture};
+use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
+use crate::kernels::{image, sampler_step, scale_latents, weigh_tokens, weigh_windows};
+use crate::models::unet::Prepared;
+use crate::models::{Clip, Unet, Vae};
+use crate::prompt::{Syntax, WINDOW};
+use crate::weights::{Filling, Weights};
+
+use super::conditioning::outside;
+use super::networks::{Canvas, Networks, Start, Step, Windows};
+
+/// A checkpoint's networks on the GPU.
+pub(super) struct OnGpu {
+    gpu: Gpu,
+    clip: Clip,
+    unet: Unet,
+    vae: Vae,
+    filling: Filling,
+    /// A VAE that will take the place of the one in use once it is loaded.
+    next_vae: Option<(Vae, Filling, String)>,
+    vae_name: Option<String>,
+}
+
+impl OnGpu {
+    /// Makes room for the networks of a checkpoint.
+    pub async fn open(checkpoint: Checkpoint, options: Options) -> Result<Self> {
+        let gpu = Gpu::open(options).await?;
+        let weights = Weights::new(&gpu, checkpoint);
+        let clip = Clip::load(&weights.at("text_encoder"))?;
+        let unet = Unet::load(&weights.at("unet"), clip.width())?;
+        let vae = Vae::load(&weights.at("vae"))?;
+        let filling = weights.fill();
+        gpu.finish().await?;
+        Ok(Self { gpu, clip, unet, vae, filling, next_vae: None, vae_name: None })
+    }
+
+    async fn load_slice(&mut self) -> Result<bool> {
+        if self.filling.step().await? {
+            return Ok(true);
+        }
+        let Some((_, filling, _)) = &mut self.next_vae else { return Ok(false) };
+        match filling.step().await {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => {
+                self.next_vae = None;
+                return Err(error);
+            }
+        }
+        if let Some((vae, _, name)) = self.next_vae.take() {
+            self.vae = vae;
+            self.vae_name = Some(name);
+        }
+        Ok(false)
+    }
+
+    /// Encodes all windows into one bank of weighed rows (windows, 77, C).
+    fn encode(&self, windows: &Windows, clip_skip: usize) -> Result<Tensor> {
+        let (gpu, shape) = (&self.gpu, [windows.count, WINDOW, self.clip.width()]);
+        let rows = gpu.upload("rows", &shape, gpu.storage(), &self.placed(&windows.rows)?);
+        let weights = windows.weights.as_ref().map(|(syntax, weights)| (*syntax, table(gpu, *syntax, weights)));
+        let (plan, bank) = gpu.record("clip", || {
+            let hidden = self.clip.forward(&rows, clip_skip);
+            let rows = match &weights {
+                None => hidden,
+                Some((Syntax::A1111, weights)) => weigh_windows(&hidden, weights),
+                Some((Syntax::Comfy, weights)) => {
+                    let rows = gpu.result(&shape, gpu.storage());
+                    weigh_tokens(&hidden, weights, &rows);
+                    rows
+                }
+            };
+            rows.keep()
+        });
+        plan.run();
+        Ok(bank)
+    }
+
+    /// Rows (windows, 77, C) with their positions added.
+    fn placed(&self, rows: &[f32]) -> Result<Vec<f32>> {
+        let position = |i| self.clip.position(i).ok_or_else(|| outside("position", i));
+        let places = (0..WINDOW).map(position).collect::<Result<Vec<_>>>()?.concat();
+        Ok(rows.iter().zip(places.iter().cycle()).map(|(word, place)| word + place).collect())
+    }
+}
+
+impl Networks for OnGpu {
+    fn gpu(&self) -> Option<&Gpu> {
+        Some(&self.gpu)
+    }
+
+    fn text_width(&self) -> usize {
+        self.clip.width()
+    }
+
+    fn token(&self, id: u32) -> Option<Vec<f32>> {
+        self.clip.token(id)
+    }
+
+    fn word(&self, row: &[f32]) -> Vec<f32> {
+        self.clip.word(row)
+    }
+
+    fn load(&mut self) -> LocalFuture<'_, Result<bool>> {
+        Box::pin(self.load_slice())
+    }
+
+    fn loaded(&self) -> (u64, u64) {
+        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling, _)| (filling.loaded(), filling.total()));
+        (self.filling.loaded() + more.0, self.filling.total() + more.1)
+    }
+
+    fn ready(&self) -> bool {
+        self.filling.loaded() == self.filling.total()
+    }
+
+    fn open_vae(&mut self, name: String, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let weights = Weights::new(&self.gpu, checkpoint);
+            let vae = Vae::load(&weights.at("vae"))?;
+            self.next_vae = Some((vae, weights.fill(), name));
+            self.gpu.finish().await
+        })
+    }
+
+    fn drop_vae(&mut self) {
+        self.next_vae = None;
+    }
+
+    fn vae(&self) -> Option<&str> {
+        self.vae_name.as_deref()
+    }
+
+    fn check_size(&self, width: usize, height: usize) -> Result<()> {
+        let (needed, most) = (self.vae.largest(width, height, self.gpu.storage().size()), self.gpu.largest_tensor());
+        if needed > most {
+            let sentence = format!(
+                "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
+                needed >> 20,
+                most >> 20
+            );
+            return Err(Error::new(Code::BadOption, sentence));
+        }
+        Ok(())
+    }
+
+    fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
+        Box::pin(async move { Ok(Box::new(OnGpuCanvas::begin(self, start).await?) as Box<dyn Canvas>) })
+    }
+
+    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            let gpu = &self.gpu;
+            let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, h * w));
+            let scale = gpu.upload("scale", &[4], Storage::F32, &[0.0, self.vae.latent_scale(), 0.0, 0.0]);
+            let (plan, rgba) = gpu.record("vae decode", || {
+                let x = scale_latents(&latents, &scale, 1, gpu.storage());
+                image(&self.vae.decode(&x)).keep()
+            });
+            plan.run();
+            rgba.read_bytes().await
+        })
+    }
+}
+
+/// A picture in the making on the GPU.
+struct OnGpuCanvas {
+    gpu: Gpu,
+    latents: Tensor, // (1, h, w, 4), f32
+    step: Tensor,    // (8 + B), f32: what changes from step to step
+    /// A step; given up after the last one.
+    plan: Option<Plan>,
+    prompts: Prompts,
+    prepared: Prepared,
+    steps: usize,
+}
+
+impl OnGpuCanvas {
+    async fn begin(networks: &OnGpu, start: &Start) -> Result<Self> {
+        let (gpu, [h, w]) = (&networks.gpu, start.size);
+        let bank = networks.encode(&start.windows, start.clip_skip)?;
+        let mut prompts = Prompts::new(bank, start.prompts.len(), start.longest);
+        prompts.show(&start.prompts);
+        let prepared = networks.unet.prepare(&start.timesteps, &prompts.context, &prompts.lengths);
+        let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(&start.latents, h * w));
+        let batch = start.prompts.len();
+        let step = gpu.empty("step", &[8 + batch.next_multiple_of(4)], Storage::F32);
+        let (plan, ()) = gpu.record("unet step", || {
+            let x = scale_latents(&latents, &step, batch, gpu.storage());
+            let eps = networks.unet.forward(&x, &step, &prepared);
+            sampler_step(&eps, &step, &latents);
+        });
+        gpu.finish().await?;
+        let steps = start.timesteps.len();
+        Ok(Self { gpu: gpu.clone(), latents, step, plan: Some(plan), prompts, prepared, steps })
+    }
+}
+
+impl Canvas for OnGpuCanvas {
+    fn show(&mut self, prompts: &[Range<usize>]) {
+        self.prompts.show(prompts);
+        self.prepared.prompt_changed();
+    }
+
+    fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let Some(plan) = &self.plan else { return Ok(()) };
+            let update = step.update;
+            let mut numbers =
+                vec![step.index as f32, step.input_scale(), step.sigma, 0.0, update.keep, update.toward, 0.0, 0.0];
+            numbers.extend(&step.weights);
+            numbers.resize(self.step.len(), 0.0);
+            self.step.write(&numbers);
+            plan.run();
+            self.gpu.finish().await?;
+            if step.index + 1 == self.steps {
+                // The decoder needs the arena's memory more.
+                self.plan = None;
+            }
+            Ok(())
+        })
+    }
+
+    fn latents(&self) -> LocalFuture<'_, Result<Vec<f32>>> {
+        Box::pin(async move {
+            let pixels = self.latents.len() / 4;
+            let values = self.latents.read().await?;
+            Ok((0..4).flat_map(|c| (0..pixels).map(move |i| (c, i))).map(|(c, i)| values[i * 4 + c]).collect())
+        })
+    }
+
+    fn context(&self) -> LocalFuture<'_, Result<Vec<f32>>> {
+        Box::pin(self.prompts.context.read())
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        self.plan.as_ref().map(Plan::stats)
+    }
+}
+
+/// The encoded prompts, and those of them that count now.
+struct Prompts {
+    context: Tensor, // (B, S, C): shorter prompts are followed by zeros, which nothing looks at
+    lengths: Tensor, // (B, padded to a multiple of four), f32: how many rows of `context` each batch item sees
+    table: Tensor,   // (B · S, 4): rows of the bank
+    gather: Plan,
+}
+
+impl Prompts {
+    /// `bank` is (windows, 77, C), every prompt of every step, weighed already.
+    fn new(bank: Tensor, batch: usize, longest: usize) -> Self {
+        let gpu = bank.gpu();
+        let context = gpu.empty("context", &[batch, longest, bank.shape()[2]], gpu.storage());
+        let lengths = gpu.empty("lengths", &[batch.next_multiple_of(4)], Storage::F32);
+        let table = gpu.empty("table", &[batch * longest, 4], Storage::F32);
+        let (gather, ()) = gpu.record("context", || weigh_tokens(&bank, &table, &context));
+        Self { context, lengths, table, gather }
+    }
+
+    fn show(&mut self, prompts: &[Range<usize>]) {
+        let longest = self.context.shape()[1];
+        let mut table = Vec::with_capacity(self.table.len());
+        let mut lengths = vec![0.0; self.lengths.len()];
+        for (length, rows) in lengths.iter_mut().zip(prompts) {
+            *length = rows.len() as f32;
+            table.extend(rows.clone().flat_map(|row| [row as f32, 0.0, 1.0, 0.0]));
+            table.extend((rows.len()..longest).flat_map(|_| [-1.0, 0.0, 1.0, 0.0]));
+        }
+        self.table.write(&table);
+        self.lengths.write(&lengths);
+        self.gather.run();
+    }
+}
+
+/// The weights of all rows, as the kernel of the dialect wants them: (windows · 77, 4).
+///
+/// ComfyUI weighs each row against the same position of the encoded empty prompt, which is the last window.
+fn table(gpu: &Gpu, syntax: Syntax, weights: &[f32]) -> Tensor {
+    let empty = weights.len() - WINDOW;
+    let table: Vec<f32> = weights
+        .iter()
+        .enumerate()
+        .flat_map(|(row, &weight)| match syntax {
+            Syntax::Comfy => [row as f32, (empty + row % WINDOW) as f32, weight, 0.0],
+            Syntax::A1111 => [weight, 0.0, 0.0, 0.0],
+        })
+        .collect();
+    gpu.upload("weights", &[weights.len(), 4], Storage::F32, &table)
+}
+
+/// (4, pixels) → (pixels, 4).
+fn to_nhwc(values: &[f32], pixels: usize) -> Vec<f32> {
+    (0..pixels).flat_map(|i| (0..4).map(move |c| values[c * pixels + i])).collect()
+}
