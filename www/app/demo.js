@@ -1,0 +1,56 @@
+// The model and the embeddings that come with the page: fetched once each, then held as Files like any others.
+
+const HERE = new URL('../demo/', import.meta.url);
+
+export class Demo {
+  #files = new Map();
+
+  constructor(index) {
+    Object.assign(this, index); // {model, embeddings, settings, examples} of demo/index.json
+  }
+
+  // null where a copy of the page comes without it.
+  static async open() {
+    const response = await fetch(new URL('index.json', HERE)).catch(() => null);
+    return response?.ok ? new Demo(await response.json()) : null;
+  }
+
+  get urls() {
+    return ['index.json', this.model.file, ...this.embeddings.map(({ file }) => file)].map((file) => new URL(file, HERE).href);
+  }
+
+  // `onProgress` is told {loaded, total} of the download.
+  async modelFile(onProgress) {
+    return this.#file(this.model.file, this.model.name, onProgress);
+  }
+
+  async embeddingFile(name) {
+    const { file } = this.embeddings.find((embedding) => embedding.name === name);
+    return this.#file(file, file.split('/').pop());
+  }
+
+  async #file(path, name, onProgress = () => {}) {
+    if (!this.#files.has(path)) this.#files.set(path, new File([await download(new URL(path, HERE), onProgress)], name));
+    return this.#files.get(path);
+  }
+}
+
+async function download(url, onProgress) {
+  const failed = (why) => new Error(`${url.pathname.split('/').pop()} could not be fetched: ${why}.`);
+  const response = await fetch(url).catch((error) => { throw failed(error.message); });
+  if (!response.ok) throw failed(`the server answers ${response.status}`);
+  const total = Number(response.headers.get('Content-Length'));
+  let loaded = 0;
+  const counted = response.body.pipeThrough(new TransformStream({
+    transform(part, controller) {
+      loaded += part.length;
+      onProgress({ loaded, total: Math.max(total, loaded), bytesPerSecond: null, etaSeconds: null });
+      controller.enqueue(part);
+    },
+  }));
+  const blob = await new Response(counted).blob().catch((error) => { throw failed(error.message); });
+  // Some servers unpack .gz on the way, so the bytes decide, not the name.
+  const [first, second] = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
+  const packed = first === 0x1f && second === 0x8b;
+  return packed ? new Response(blob.stream().pipeThrough(new DecompressionStream('gzip'))).blob() : blob;
+}

@@ -1,0 +1,155 @@
+// The embeddings: added, removed, made of others, and kept in the browser between visits.
+
+import { sentences } from '../ui/format.js';
+import * as store from '../ui/store.js';
+import { recover } from './model.js';
+import { countTokens } from './picture.js';
+import { showRecipe } from './recipes.js';
+import { $, app, kept, list, maker, messages } from './state.js';
+
+const pathOf = (file) => file.webkitRelativePath?.split('/').slice(1).join('/') || file.name;
+
+export async function addEmbedding(file, { quiet = false } = {}) {
+  const topic = `embedding ${file.name}`;
+  messages.clear(topic);
+  const entry = kept.get(file) ?? { path: pathOf(file), names: null, key: null };
+  kept.set(file, entry);
+  if (!app.sd) return null;
+  const wanted = entry.names;
+  try {
+    const names = new Set((await app.sd.addEmbedding(file, { name: entry.path })).map(({ name }) => name));
+    for (const name of names) {
+      if (wanted && !wanted.has(name)) await app.sd.removeEmbedding(name) && names.delete(name);
+    }
+    entry.names = names;
+    entry.other = null;
+    await keep(file, entry);
+  } catch (error) {
+    if (error.code === 'DISPOSED') return null; // the model was replaced meanwhile; the new one takes the file from `kept`
+    if (error.code === 'WRONG_WIDTH' && !quiet) {
+      // It belongs to another model, and waits for it; who has just brought it is told why.
+      if (entry.other === undefined && entry.names === null) messages.show(topic, error);
+      entry.other = 'belongs to a model of another text width';
+      await keep(file, entry);
+      return null;
+    }
+    kept.delete(file);
+    if (entry.key && error.code !== 'INTERNAL') await forget(entry.key);
+    if (quiet) return error;
+    messages.show(topic, error);
+    recover(error);
+  }
+  return null;
+}
+
+export async function addEmbeddings(files) {
+  for (const [i, file] of files.entries()) {
+    await addEmbedding(file);
+    // Thousands take a while, and what is there can be used meanwhile.
+    if (i % 100 === 99) showEmbeddings();
+  }
+  showEmbeddings();
+  countTokens();
+}
+
+export async function removeEmbedding(name) {
+  if (app.sd) await app.sd.removeEmbedding(name).catch((error) => messages.show('embeddings', error));
+  for (const [file, entry] of kept) {
+    const had = entry.names ? entry.names.delete(name) : entry.path === name;
+    if (!had) continue;
+    if (!entry.names?.size) kept.delete(file);
+    if (!entry.key) continue;
+    if (kept.has(file)) entry.key = await stored(() => store.keep(entry.path, file, entry.names));
+    else await forget(entry.key);
+  }
+  showEmbeddings();
+  countTokens();
+}
+
+export function showEmbeddings() {
+  const unused = [...kept.values()].filter(({ other }) => !app.sd || other);
+  const waiting = unused.map(({ path, other }) => ({ name: path, why: app.sd ? other : 'waits for a model' }));
+  const embeddings = app.sd?.embeddings ?? [];
+  list.show(embeddings, waiting);
+  maker.names = embeddings.map(({ name }) => name);
+  $('embeddings').classList.toggle('filled', waiting.length + embeddings.length > 0);
+  $('forget').hidden = kept.size === 0;
+  showStore();
+  showRecipe();
+}
+
+export async function makeEmbedding(spec) {
+  messages.clear('make');
+  if (!app.sd) return messages.show('make', 'Load a model first: embeddings are made of its words.');
+  try {
+    const { name } = await app.sd.craftEmbedding(spec);
+    const file = new File([await app.sd.exportEmbedding(name, 'safetensors')], `${name.split('/').pop()}.safetensors`);
+    const entry = { path: `${name}.safetensors`, names: new Set([name]), key: null };
+    kept.set(file, entry);
+    await keep(file, entry);
+  } catch (error) {
+    messages.show('make', error);
+    recover(error);
+  }
+  showEmbeddings();
+  countTokens();
+}
+
+export async function aboutEmbedding(work) {
+  try {
+    await work();
+  } catch (error) {
+    messages.show('embeddings', error);
+    recover(error);
+  }
+}
+
+let storeWorks = true;
+let storeTrouble = ''; // why embeddings are not kept, as a sentence
+
+// Without storage everything else works; that is said once. A full one still gives what it has, and forgets.
+async function stored(work) {
+  if (!storeWorks) return null;
+  try {
+    return await work();
+  } catch (error) {
+    const full = error.name === 'QuotaExceededError';
+    storeWorks = full;
+    storeTrouble = sentences(`New embeddings are not kept for the next visit: ${full ? 'the browser’s storage is full' : error.message}`);
+    showStore();
+    return null;
+  }
+}
+
+function showStore() {
+  const inStore = storeWorks ? [...kept.values()].filter(({ key }) => key).length : 0;
+  $('store-status').textContent = sentences(inStore && `${inStore} kept in this browser for the next visit`, storeTrouble);
+}
+
+// What is forgotten makes room.
+async function forget(key) {
+  await stored(() => store.forget(key));
+  if (storeWorks) storeTrouble = '';
+}
+
+async function keep(file, entry) {
+  entry.key ??= await stored(() => store.keep(entry.path, file, entry.names));
+}
+
+export async function restoreEmbeddings() {
+  for (const { key, name, names, file } of await stored(store.restore) ?? []) {
+    if ([...kept.values()].some((entry) => entry.key === key)) continue;
+    kept.set(file, { path: name, names, key });
+    if (app.sd) await addEmbedding(file);
+  }
+  showEmbeddings();
+}
+
+export async function forgetEmbeddings() {
+  const entries = [...kept.values()];
+  kept.clear();
+  for (const { name } of app.sd?.embeddings ?? []) await app.sd.removeEmbedding(name).catch(() => {});
+  for (const { key } of entries) if (key) await forget(key);
+  showEmbeddings();
+  countTokens();
+}

@@ -1,0 +1,76 @@
+// The prompts, counted while they are written, and the picture that is made of them.
+
+import { duration } from '../ui/format.js';
+import { recover, showMemory } from './model.js';
+import { prepareCopies } from './recipes.js';
+import { $, app, form, messages, progress } from './state.js';
+
+let counting = 0;
+
+// Tells how long the prompt is and which embeddings it misses, a moment after the last key.
+export async function countTokens() {
+  const mine = ++counting;
+  await new Promise((resolve) => { setTimeout(resolve, 250); });
+  if (mine !== counting || !app.sd) return;
+  try {
+    const [positive, negative] = await Promise.all(form.prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax: form.promptSyntax })));
+    if (mine !== counting) return;
+    showTokens(positive, [...positive.warnings, ...negative.warnings]);
+  } catch {
+    // The model was replaced or crashed meanwhile, which whoever uses it will say.
+  }
+}
+
+function showTokens({ tokens, windows }, warnings) {
+  const split = windows > 1 ? ` in ${windows} windows` : '';
+  form.showTokens(`${tokens} tokens${split}`, [...new Set(warnings.map(({ message }) => message))]);
+}
+
+export async function generate() {
+  messages.clear('picture');
+  if (!app.sd) {
+    messages.show('picture', app.loading ? 'The model is still loading.' : 'Drop or choose a model first.');
+    return;
+  }
+  app.making = new AbortController();
+  form.running = true;
+  progress.show(null, `Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
+  $('milestones').textContent = 'Making a picture.';
+  const picture = app.sd.generate(form.options, { signal: app.making.signal });
+  app.made = picture.then(() => {}, () => {});
+  try {
+    for await (const event of picture) showEvent(event);
+    $('milestones').textContent = 'The picture is ready.';
+  } catch (error) {
+    if (app.making.signal.aborted) $('milestones').textContent = 'Stopped.';
+    else {
+      messages.show('picture', error);
+      recover(error);
+    }
+  } finally {
+    app.making = null;
+    form.running = false;
+    progress.hide();
+    document.title = 'Wordbrush';
+    showMemory();
+  }
+}
+
+function showEvent(event) {
+  if (event.type === 'tokens') {
+    showTokens(event.positive, event.warnings);
+  } else if (event.type === 'step') {
+    // Decoding counts as one more step.
+    const fraction = event.step / (event.steps + 1);
+    const left = event.etaSeconds === null ? '' : `, about ${duration(event.etaSeconds)} left`;
+    progress.show(fraction, `Step ${event.step} of ${event.steps}${left}`);
+    document.title = `[${Math.floor(100 * fraction)}%] Wordbrush`;
+    const quarter = (step) => Math.floor((4 * step) / event.steps);
+    if (quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;
+  } else if (event.type === 'decode') {
+    progress.show(null, 'Turning the result into pixels…');
+  } else if (event.type === 'done') {
+    $('picture').show(event.result);
+    prepareCopies(event.result.png);
+  }
+}

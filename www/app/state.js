@@ -1,0 +1,21 @@
+// What the parts of the page share: the model in use, what is under way, and the elements that tell about it.
+
+export const $ = (id) => document.getElementById(id);
+
+export const [messages, form, list, maker, progress, loadProgress] =
+  ['messages', 'form', 'embedding-list', 'maker', 'progress', 'load-progress'].map($);
+
+export const app = {
+  sd: null, // the model in use
+  source: null, // where it came from, to load it again after a crash
+  vae: null, // the File of a separate VAE
+  loading: null, // the AbortController of the load under way
+  making: null, // the AbortController of the picture under way
+  made: Promise.resolve(), // settles with the picture under way
+  demo: null, // the built-in model and its examples, where the page comes with them
+  recipe: null, // {recipe, from, refused}: the one that filled the form
+};
+
+// Embedding File → {path, names: Set of those it gave, or null while it waits for a model, other: why it does not fit this
+// one, key in the store}.
+export const kept = new Map();
