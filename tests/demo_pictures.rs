@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use attributes::{Reading, read};
-use scores::{Prompts, Scores};
+use scores::{Prompts, SETS, Scores};
 use wordbrush::files::MemorySource;
 use wordbrush::gpu::{Options, Storage};
 use wordbrush::pipeline::{Params, StableDiffusion};
@@ -45,6 +45,7 @@ fn open(storage: Option<Storage>) -> StableDiffusion {
 
 /// Makes `count` pictures of a set, spread over it, and judges what is read in them.
 fn scores(sd: &StableDiffusion, set: &str, count: usize) -> Scores {
+    assert!(SETS.contains(&set), "{set}");
     let prompts = prompts();
     let jobs = prompts.jobs(set);
     let mut readings: HashMap<String, Reading> = HashMap::new();
