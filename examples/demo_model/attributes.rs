@@ -2,8 +2,12 @@
 //!
 //! The background is the median of the border, the ink's colour that of the pixels farthest from it, and every pixel's share
 //! of ink follows. All shapes have closed outlines, so what cannot be reached from the border is a silhouette. Each silhouette
-//! is compared with the eight shapes, at the place where each fits best, and the ink in it with the four styles. How often
-//! this is right is measured on labelled pictures (`make_held_out.py`, `held_out.rs`).
+//! is compared with the eight shapes, at the place where each fits best, and the ink in it with the four styles.
+//!
+//! How often this is right, on labelled pictures that no threshold was chosen by (`make_held_out.py`, `held_out.rs`): of 1200 as
+//! drawn (seed 9011) all of everything; of 1200 blurred and noisy ones (9012) 99.5 % of the colours, and all else; of 192 that
+//! went through the demo model's VAE (9004) 98.3 % of the colours, 98.9 % of the styles, at least 99 % of all else. The ten
+//! pictures with an error are all faded ones.
 
 #[path = "raster.rs"]
 mod raster;
