@@ -10,7 +10,9 @@ mod programs;
 
 use serde_json::Value;
 use wordbrush::error::Code;
-use wordbrush::samplers::{Generator, MAX_STEPS, Options, PhiloxRng, Sampler, Schedule, Seeds, Sigmas, TorchRng, torch_randn};
+use wordbrush::samplers::{
+    Generator, MAX_STEPS, Options, PhiloxRng, Sampler, Schedule, Seeds, Sigmas, TorchRng, torch_randn,
+};
 
 /// Values of one 64×64 latent: 4 channels.
 const LATENT: usize = 4 * 64 * 64;
@@ -164,8 +166,9 @@ fn programs_are_comfyuis() {
     let (golden, table) = (golden(), Sigmas::sd15());
     let sigmas = floats(&golden["schedules"]["10"]["karras"]);
     let scale = table.initial_scale(sigmas[0]);
-    let x: Vec<f64> = torch_randn(42, LATENT).iter().map(|noise| f64::from(noise * scale)).collect();
-    let seeds = |generator| Seeds { generator, seed: 42, size: [64, 64], batch: 1, ..Seeds::default() };
+    // The file's toy latents are 8×8: a generator's second draw depends on the size of the first.
+    let x: Vec<f64> = torch_randn(42, 256).iter().map(|noise| f64::from(noise * scale)).collect();
+    let seeds = |generator| Seeds { generator, seed: 42, size: [8, 8], ..Seeds::default() };
     let cases = [
         ("euler_first4", Sampler::Euler, Generator::Cpu),
         ("dpmpp_2m_first4", Sampler::Dpmpp2m, Generator::Cpu),

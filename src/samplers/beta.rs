@@ -2,21 +2,25 @@
 
 /// The q-quantile of the beta distribution with both parameters `a`: the x below which the share `q` of it lies.
 pub(super) fn beta_quantile(q: f64, a: f64) -> f64 {
-    let (mut low, mut high) = (0.0, 1.0);
-    // Halving until the numbers run out: the density is infinite at both ends, where Newton's method is lost.
+    // The halves mirror each other, and the median is exactly one half.
+    if q > 0.5 {
+        return 1.0 - beta_quantile(1.0 - q, a);
+    }
+    if q == 0.5 {
+        return 0.5;
+    }
+    let (mut low, mut high) = (0.0, 0.5);
+    // Halving until the numbers run out: the density is infinite at the end, where Newton's method is lost.
     for _ in 0..100 {
         let middle = 0.5 * (low + high);
         if beta_share(middle, a) < q { low = middle } else { high = middle }
     }
-    0.5 * (low + high)
+    high
 }
 
-/// The share of the distribution below x: the regularised incomplete beta function with both parameters `a`, by its
-/// continued fraction (DLMF 8.17.22).
+/// The share of the distribution below an x of at most one half: the regularised incomplete beta function with both
+/// parameters `a`, by its continued fraction (DLMF 8.17.22).
 fn beta_share(x: f64, a: f64) -> f64 {
-    if x > 0.5 {
-        return 1.0 - beta_share(1.0 - x, a);
-    }
     if x <= 0.0 {
         return 0.0;
     }

@@ -16,7 +16,7 @@ pub(super) fn write(p: &mut Writer<'_>) {
             p.set(&[(Reg::X, X + slope(sigma) * (mid - sigma)), (Reg::KEPT[0], X)]);
             p.denoise(mid);
             let noise = p.step_noise(i, up);
-        p.set_x(K[0] + slope(mid) * (down - sigma) + noise);
+            p.set_x(K[0] + slope(mid) * (down - sigma) + noise);
         }
     }
 }

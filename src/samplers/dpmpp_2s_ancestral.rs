@@ -11,13 +11,13 @@ pub(super) fn write(p: &mut Writer<'_>) {
         p.denoise(sigma);
         if down == 0.0 {
             let noise = p.step_noise(i, up);
-        p.set_x(D + noise);
+            p.set_x(D + noise);
         } else {
             let mid = middle(sigma, down);
             p.set(&[(Reg::X, X * (mid / sigma) + D * (1.0 - mid / sigma)), (Reg::KEPT[0], X)]);
             p.denoise(mid);
             let noise = p.step_noise(i, up);
-        p.set_x(K[0] * (down / sigma) + D * (1.0 - down / sigma) + noise);
+            p.set_x(K[0] * (down / sigma) + D * (1.0 - down / sigma) + noise);
         }
     }
 }

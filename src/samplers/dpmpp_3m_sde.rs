@@ -15,17 +15,13 @@ pub(super) fn write(p: &mut Writer<'_>) {
         }
         let h = libm::log(sigma / next);
         let he = h * (eta + 1.0);
-        let r = |back: usize| libm::log(p.sigma(i - back - 1) / p.sigma(i - back)) / h;
-        let phi_2 = 1.0 + libm::expm1(-he) / he;
-        let (first, second) = match i {
-            0 => (Form::default(), Form::default()),
-            1 => ((D - K[0]) / r(0), Form::default()),
-            _ => {
-                let (a, b) = ((D - K[0]) / r(0), (K[0] - K[1]) / r(1));
-                (a + (a - b) * (r(0) / (r(0) + r(1))), (a - b) / (r(0) + r(1)))
-            }
-        };
-        let x = X * libm::exp(-he) - D * libm::expm1(-he) + first * phi_2 - second * (phi_2 / he - 0.5);
+        let ratio = |back: usize| if i > back { libm::log(p.sigma(i - back - 1) / p.sigma(i - back)) / h } else { 1.0 };
+        let (r0, r1, phi_2) = (ratio(0), ratio(1), 1.0 + libm::expm1(-he) / he);
+        let newer = if i > 0 { (D - K[0]) / r0 } else { Form::default() };
+        let older = if i > 1 { (K[0] - K[1]) / r1 } else { newer };
+        let second = (newer - older) / (r0 + r1);
+        let x = X * libm::exp(-he) - D * libm::expm1(-he);
+        let x = x + (newer + second * r0) * phi_2 - second * (phi_2 / he - 0.5);
         let noise = p.step_noise(i, next * libm::sqrt(-libm::expm1(-2.0 * h * eta)));
         p.set(&[(Reg::X, x + noise), (Reg::KEPT[0], D), (Reg::KEPT[1], K[0])]);
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 
-use super::{Sampler, Schedule, Sigmas, Tool};
+use super::{MAX_STEPS, Sampler, Schedule, Sigmas, Tool};
 
 /// What a run was asked to be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +67,9 @@ fn bad(sentence: String) -> Error {
 
 /// The levels of a whole schedule, without the last but one where the tool leaves it out.
 fn whole(request: &Request, trained: &Sigmas, steps: usize) -> Result<Vec<f32>> {
+    if request.tool == Tool::A1111 && request.sampler == Sampler::Lcm && request.schedule.is_none() {
+        return lcm(trained, steps);
+    }
     let schedule = request.schedule.unwrap_or(request.sampler.automatic(request.tool));
     let discard = request.sampler.discards_penultimate(request.tool);
     let mut levels = schedule.levels(trained, steps + usize::from(discard), request.tool)?;
@@ -74,6 +77,21 @@ fn whole(request: &Request, trained: &Sigmas, steps: usize) -> Result<Vec<f32>> 
         levels.remove(levels.len() - 2);
     }
     Ok(levels)
+}
+
+/// LCM under A1111's "Automatic": equal steps of time from 999 to 19, between every twentieth level, those that latent
+/// consistency is trained at.
+fn lcm(trained: &Sigmas, steps: usize) -> Result<Vec<f32>> {
+    if !(1..=MAX_STEPS).contains(&steps) {
+        return Err(bad(format!("The number of steps must be from 1 to {MAX_STEPS}, not {steps}")));
+    }
+    let level = |i: usize| {
+        let place = 49.0 * (1.0 - i as f32 / (steps - 1).max(1) as f32);
+        let (low, share) = (place as usize, place.fract());
+        let log = |k: usize| libm::logf(trained.table()[19 + 20 * k.min(49)]);
+        libm::expf((1.0 - share) * log(low) + share * log(low + 1))
+    };
+    Ok((0..steps).map(level).chain([0.0]).collect())
 }
 
 fn least_and_most(levels: &[f32]) -> (f32, f32) {
@@ -129,7 +147,8 @@ fn own_times(request: &Request, trained: &Sigmas) -> Result<Levels> {
         rising.truncate(run);
     }
     let predicts = matches!(request.sampler, Sampler::UniPc | Sampler::UniPcBh2);
-    let sigmas = if predicts { equal_times(&rising, trained, request.picture) } else { rising.into_iter().rev().collect() };
+    let sigmas =
+        if predicts { equal_times(&rising, trained, request.picture) } else { rising.into_iter().rev().collect() };
     let &[first, .., last] = &sigmas[..] else {
         return Ok(Levels { sigmas, picture_scale: 1.0, noise_scale: 1.0, final_scale: 1.0, brownian: (0.0, 0.0) });
     };

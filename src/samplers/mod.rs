@@ -115,7 +115,10 @@ impl Sampler {
     /// What this sampler does with a schedule: falling noise levels, of which only the last may be 0.
     pub fn program(self, sigmas: &[f32], options: &Options) -> Program {
         assert!(sigmas.len() > 1, "a schedule of {} noise levels", sigmas.len());
-        assert!(sigmas.windows(2).all(|pair| pair[0] > pair[1] && pair[1] >= 0.0), "no falling noise levels: {sigmas:?}");
+        assert!(
+            sigmas.windows(2).all(|pair| pair[0] > pair[1] && pair[1] >= 0.0),
+            "no falling noise levels: {sigmas:?}"
+        );
         let mut p = Writer::new(sigmas, options);
         match self {
             Sampler::Euler => euler::write(&mut p),

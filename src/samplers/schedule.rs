@@ -118,12 +118,14 @@ impl Schedule {
             Schedule::Karras => {
                 let root = |sigma: f32| libm::pow(f64::from(sigma), 1.0 / 7.0);
                 let (high, way) = (root(max) as f32, (root(min) - root(max)) as f32);
-                ramp(0.0, 1.0, steps).map(|share| libm::powf(high + share * way, 7.0)).collect()
+                // torch's power is the exact one, rounded; `powf` is not.
+                let power = |base: f32| libm::pow(f64::from(base), 7.0) as f32;
+                ramp(0.0, 1.0, steps).map(|share| power(high + share * way)).collect()
             }
-            Schedule::Exponential => ramp(log(max), log(min), steps).map(libm::expf).collect(),
+            Schedule::Exponential => ramp(log(max), log(min), steps).map(exp).collect(),
             Schedule::Polyexponential => {
                 let (low, way) = (log(min) as f32, (log(max) - log(min)) as f32);
-                ramp(1.0, 0.0, steps).map(|share| libm::expf(share * way + low)).collect()
+                ramp(1.0, 0.0, steps).map(|share| exp(share * way + low)).collect()
             }
             Schedule::Simple => (0..steps).map(|i| sigmas.table()[TRAINED - 1 - i * TRAINED / steps]).collect(),
             Schedule::DdimUniform => {
@@ -162,13 +164,20 @@ fn times(points: usize, count: usize) -> impl Iterator<Item = f32> {
     ramp((TRAINED - 1) as f64, 0.0, points).take(count)
 }
 
-/// `torch.linspace` in f32, which counts from the nearer end, so that both ends are exact.
+/// `torch.linspace` in f32, which counts from the nearer end and rounds once (a fused multiply and add).
 fn ramp(first: f64, last: f64, points: usize) -> impl Iterator<Item = f32> {
     let (first, last) = (first as f32, last as f32);
-    let step = if points > 1 { (last - first) / (points - 1) as f32 } else { 0.0 };
+    let step = if points > 1 { f64::from((last - first) / (points - 1) as f32) } else { 0.0 };
+    let (first, last) = (f64::from(first), f64::from(last));
     (0..points).map(move |i| {
-        if i < points / 2 || points == 1 { first + step * i as f32 } else { last - step * (points - 1 - i) as f32 }
+        let early = i < points / 2 || points == 1;
+        (if early { first + step * i as f64 } else { last - step * (points - 1 - i) as f64 }) as f32
     })
+}
+
+/// The exact power of e, rounded: nearer to torch's than `expf`.
+fn exp(exponent: f32) -> f32 {
+    libm::exp(f64::from(exponent)) as f32
 }
 
 fn log(sigma: f32) -> f64 {

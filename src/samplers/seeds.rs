@@ -180,7 +180,8 @@ impl StepNoise {
 /// Turns one noise towards another, each column of each channel on its own great circle, as A1111 does (its `slerp`; the
 /// formula is Shoemake's, 1985).
 fn slerp(low: &[f32], high: &[f32], [h, w]: [usize; 2], strength: f32) -> Vec<f32> {
-    let column = |noise: &[f32], c: usize, x: usize| -> Vec<f32> { (0..h).map(|y| noise[(c * h + y) * w + x]).collect() };
+    let column =
+        |noise: &[f32], c: usize, x: usize| -> Vec<f32> { (0..h).map(|y| noise[(c * h + y) * w + x]).collect() };
     let length = |v: &[f32]| libm::sqrtf(v.iter().map(|a| a * a).sum());
     let columns: Vec<(usize, usize)> = (0..4).flat_map(|c| (0..w).map(move |x| (c, x))).collect();
     let cosines: Vec<f32> = columns

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Tool;
+
 /// Time steps of SD 1.x's training.
 pub(super) const TRAINED: usize = 1000;
 
@@ -28,8 +30,7 @@ impl Sigmas {
     /// SD 1.5's, stretched so that the last time step is noise alone, for checkpoints trained that way (Lin et al. 2023,
     /// arXiv 2305.08891, algorithm 1). As in ComfyUI the last ᾱ is not quite 0, so that σ stays finite: 4518.
     pub fn zero_terminal_snr() -> Self {
-        let roots: Vec<f32> =
-            Self::sd15().table.iter().map(|sigma| libm::sqrtf(1.0 / (sigma * sigma + 1.0))).collect();
+        let roots: Vec<f32> = Self::sd15().table.iter().map(|sigma| libm::sqrtf(1.0 / (sigma * sigma + 1.0))).collect();
         let (first, last) = (roots[0], roots[TRAINED - 1]);
         Self::of(roots.iter().enumerate().map(|(t, root)| {
             let root = (root - last) * (first / (first - last));
@@ -73,6 +74,14 @@ impl Sigmas {
         let above = self.logs.partition_point(|known| *known <= log).clamp(1, TRAINED - 1);
         let (low, high) = (self.logs[above - 1], self.logs[above]);
         (above - 1) as f32 + ((log - low) / (high - low)).clamp(0.0, 1.0)
+    }
+
+    /// The time the network is told for a noise level by a tool.
+    pub fn time(&self, sigma: f32, tool: Tool) -> f32 {
+        match tool {
+            Tool::ComfyUi => self.timestep(sigma) as f32,
+            Tool::A1111 => self.fractional_timestep(sigma),
+        }
     }
 
     /// The noise level between time steps, linear in log σ.

@@ -45,8 +45,8 @@ fn zero_terminal_snr_is_lins() {
     for (t, sigma) in tables()["zero_terminal"].as_object().expect("levels") {
         let (t, sigma): (usize, f64) = (t.parse().expect("a time"), sigma.as_f64().expect("a number"));
         let off = (f64::from(sigmas.table()[t]) - sigma).abs() / sigma;
-        // √ᾱ − √ᾱ₉₉₉ cancels towards the end in f32, as in ComfyUI.
-        assert!(off < if t < 950 { 1e-5 } else { 2e-4 }, "time {t}: off by {off:e}");
+        // 1 − ᾱ cancels in f32 at the beginning, √ᾱ − √ᾱ₉₉₉ towards the end, as in ComfyUI.
+        assert!(off < if t < 950 { 1e-4 } else { 2e-4 }, "time {t}: off by {off:e}");
     }
     assert!((sigmas.max() - 4518.75).abs() < 1.0, "{}", sigmas.max());
     assert!(sigmas.table().windows(2).all(|pair| pair[0] < pair[1]));
@@ -137,6 +137,21 @@ fn a1111s_unipc_has_its_own_times() {
         let off = ours.iter().zip(&theirs).map(|(a, b)| (f64::from(*a) - b).abs() / b).fold(0.0, f64::max);
         assert!(off < 2e-6, "{name}: off by {off:e}");
     }
+}
+
+/// LCM of A1111 visits levels of its training; with fifty steps, all of them.
+#[test]
+fn a1111s_lcm_has_its_own_levels() {
+    let trained = Sigmas::sd15();
+    let request = Request { tool: Tool::A1111, sampler: Sampler::Lcm, schedule: None, steps: 50, ..PLAIN };
+    let all = levels(request).sigmas;
+    for (i, sigma) in all[..50].iter().enumerate() {
+        let expected = trained.table()[999 - 20 * i];
+        assert!((sigma - expected).abs() <= 1e-5 * expected, "level {i}: {sigma} instead of {expected}");
+    }
+    let one = levels(Request { steps: 1, ..request }).sigmas;
+    assert!((one[0] - trained.max()).abs() < 1e-4 && one[1] == 0.0 && one.len() == 2, "{one:?}");
+    assert_eq!(trained.time(one[0], Tool::A1111).round() as usize, trained.time(one[0], Tool::ComfyUi) as usize);
 }
 
 #[test]

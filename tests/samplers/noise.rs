@@ -41,6 +41,10 @@ fn brownian_motion_remembers_nothing() {
 }
 
 /// Whole runs with the noise of a seed, in f32 there: one tree for a batch of two (ComfyUI), or one for each (A1111).
+///
+/// The tree tells times 1e-6 apart, and noise over a time off by 1e-6 is off by 1e-3: the levels are torch's to the last bit.
+/// DPM++ SDE asks the tree at times that went through f32 logarithms, of which torch rounds one in fifteen otherwise
+/// (another one on each kind of processor).
 #[test]
 fn sde_runs_are_k_diffusions() {
     let sigmas = Schedule::Karras.sigmas(&Sigmas::sd15(), 10).expect("a schedule");
@@ -58,7 +62,8 @@ fn sde_runs_are_k_diffusions() {
         let last: Vec<f32> = program.run(start, toy, noise, |_, _, _| true).iter().map(|x| *x as f32).collect();
         let off = worst(&last[..4], &run["first"]).max(worst(&last[508..], &run["last"]));
         println!("{}, {tool:?}: off by {off:e}", sampler.name());
-        assert!(off <= 1e-4, "{}, {tool:?}: off by {off:e}", sampler.name());
+        let tolerance = if sampler == Sampler::DpmppSde { 1e-3 } else { 1e-4 };
+        assert!(off <= tolerance, "{}, {tool:?}: off by {off:e}", sampler.name());
     }
 }
 
@@ -88,7 +93,8 @@ fn batches_follow_the_tools() {
     let comfy = Seeds { seed: 5, size: [8, 8], batch: 2, ..Seeds::default() };
     assert_eq!(comfy.initial(), torch_randn(5, 2 * n));
     let both = |a: Vec<f32>, b: Vec<f32>| [a, b].concat();
-    for (generator, first) in [(Generator::Cpu, torch_randn as fn(u64, usize) -> Vec<f32>), (Generator::Nvidia, philox)] {
+    for (generator, first) in [(Generator::Cpu, torch_randn as fn(u64, usize) -> Vec<f32>), (Generator::Nvidia, philox)]
+    {
         let a1111 = Seeds { tool: Tool::A1111, generator, ..comfy };
         assert_eq!(a1111.initial(), both(first(5, n), first(6, n)));
         let varied = Seeds { variation: Some(Variation { seed: 50, strength: 1.0 }), ..a1111 };

@@ -96,6 +96,10 @@ def schedule(steps, denoise):
     return sigmas[-(steps + 1) :]
 
 
+# Made before anything sets another default type: they are f32.
+SCHEDULES = {(n, d): schedule(n, d) for n in COUNTS for d in (1, 0.6)}
+
+
 def numbers(values):
     return [float(f"{float(v):.13g}") for v in values]
 
@@ -154,10 +158,10 @@ def k_diffusion_tables():
                 # k-diffusion's 2M and 3M read a variable before they set it where the first step is the last.
                 if steps == 1 and theirs in ("dpmpp_2m_sde", "dpmpp_3m_sde"):
                     continue
-                rows = run(theirs, schedule(steps, denoise), **settings)
+                rows = run(theirs, SCHEDULES[steps, denoise], **settings)
                 row = {"sampler": ours, "options": said, "steps": steps, "denoise": denoise}
                 tables.append(row | {"x": [numbers(r) for r in rows]})
-        last = run(theirs, schedule(20, 1), torch.float32, **settings)[-1]
+        last = run(theirs, SCHEDULES[20, 1], torch.float32, **settings)[-1]
         rough.append({"sampler": ours, "options": said, "x": numbers(last)})
     return tables, rough
 
@@ -212,7 +216,7 @@ def diffusers_tables():
             add(ours, {} if eta is None else {"eta": eta}, levels, rows)
 
         for denoise in (1, 0.6):
-            levels = schedule(steps, denoise).double().numpy()
+            levels = SCHEDULES[steps, denoise].double().numpy()
             for ours, kind in (("uni_pc", "bh1"), ("uni_pc_bh2", "bh2")):
                 s = diffusers.UniPCMultistepScheduler(**sd15, solver_order=3, solver_type=kind, lower_order_final=True)
                 s.set_timesteps(steps)
@@ -264,14 +268,14 @@ def deis_tables(path):
     tables = []
     for steps in COUNTS[1:]:
         for denoise in (1, 0.6):
-            levels = schedule(steps, denoise)
+            levels = SCHEDULES[steps, denoise]
             weights = deis.get_deis_coeff_list(levels, 3, deis_mode="tab")
             x, slopes, rows = torch.tensor(START, dtype=torch.float64) * levels[0].double(), [], []
             for i in range(steps):
                 sigma, following = float(levels[i]), float(levels[i + 1])
                 slopes.insert(0, (x - denoiser(x, sigma)) / sigma)
                 chosen = weights[i] if i > 0 and following > 0 else [following - sigma]
-                x = x + sum(float(w) * slope for w, slope in zip(chosen, slopes))
+                x = x + sum(float(w.detach() if torch.is_tensor(w) else w) * slope for w, slope in zip(chosen, slopes))
                 rows.append(numbers(x))
             tables.append({"sampler": "deis", "options": {}, "steps": steps, "denoise": denoise, "x": rows})
     return tables
@@ -383,7 +387,7 @@ def main():
     tables, rough = k_diffusion_tables()
     golden = {
         "start": START,
-        "schedules": [{"steps": n, "denoise": d, "sigmas": exact(schedule(n, d))} for n in COUNTS for d in (1, 0.6)],
+        "schedules": [{"steps": n, "denoise": d, "sigmas": exact(SCHEDULES[n, d])} for n in COUNTS for d in (1, 0.6)],
         "k_diffusion": tables,
         "k_diffusion_f32": rough,
         "diffusers": diffusers_tables(),
