@@ -2,7 +2,7 @@
 //! r = 1/2. Two evaluations and two draws a step.
 
 use super::program::{D, K, Reg, X};
-use super::writer::{Writer, ancestral, middle};
+use super::writer::{Writer, ancestral, middle, middle_time};
 
 pub(super) fn write(p: &mut Writer<'_>) {
     let eta = p.options.eta(1.0);
@@ -13,16 +13,13 @@ pub(super) fn write(p: &mut Writer<'_>) {
             p.set_x(D);
             continue;
         }
-        // The Brownian motion is asked at times that went through f32 logarithms and back.
-        let (t, t_next) = (-libm::logf(sigma as f32), -libm::logf(next as f32));
-        let times = [t, t + (t_next - t) * 0.5, t_next].map(|t| libm::expf(-t));
-        let mid = middle(sigma, next);
+        let (mid, time) = (middle(sigma, next), middle_time(sigma as f32, next as f32));
         let (down, up) = ancestral(sigma, mid, eta);
-        let noise = p.noise(times[0], times[1], up);
+        let noise = p.noise(sigma as f32, time, up);
         p.set(&[(Reg::X, X * (down / sigma) + D * (1.0 - down / sigma) + noise), (Reg::KEPT[0], X)]);
         p.denoise(mid);
         let (down, up) = ancestral(sigma, next, eta);
-        let noise = p.noise(times[0], times[2], up);
+        let noise = p.step_noise(i, up);
         p.set_x(K[0] * (down / sigma) + D * (1.0 - down / sigma) + noise);
     }
 }

@@ -107,6 +107,14 @@ pub(super) fn middle(from: f64, to: f64) -> f64 {
     libm::sqrt(from * to)
 }
 
+/// The same as a time of a Brownian motion, which tells times 1e-6 apart: rounded at each step as f32 programs do. (k-diffusion
+/// sends the ends of the step through the logarithm too; ComfyUI does not any more.)
+pub(super) fn middle_time(from: f32, to: f32) -> f32 {
+    let minus_log = |sigma: f32| -libm::log(f64::from(sigma)) as f32;
+    let (t, t_next) = (minus_log(from), minus_log(to));
+    libm::exp(f64::from(-(t + (t_next - t) * 0.5))) as f32
+}
+
 /// Adams and Bashforth's weights of the newest slope and those before it, by how many are known besides the newest.
 pub(super) const ADAMS: [&[f64]; 4] = [
     &[1.0],

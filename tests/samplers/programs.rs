@@ -98,7 +98,7 @@ fn deis_is_diff_samplers() {
     largest("deis", 3e-5);
 }
 
-/// What users' k-diffusion does: everything in f32. Twenty steps lose four of its seven digits at worst.
+/// What users' k-diffusion does: everything in f32. Over twenty steps its last digit or two differ.
 #[test]
 fn rounding_does_not_matter() {
     let golden = tables();
@@ -109,7 +109,7 @@ fn rounding_does_not_matter() {
         let ours = rows(&sampler.program(&sigmas, &options), start).pop().expect("a step");
         let off = ours.iter().zip(numbers(&row["x"])).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         println!("{} {options:?}: off by {off:e} from f32", sampler.name());
-        assert!(off <= 1e-4, "{}: off by {off:e}", sampler.name());
+        assert!(off <= 2e-6, "{}: off by {off:e}", sampler.name());
     }
 }
 
