@@ -3,7 +3,7 @@
     python make_samplers.py [--deis solver_utils.py]
 
 writes samplers.json beside itself. Made with torch 2.15.0 (CPU), k-diffusion 0.1.1.post1, torchsde 0.2.6, diffusers 0.42.1,
-numpy 2.4.6, scipy (any; polynomials and quantiles only); `pip install --no-deps k-diffusion torchsde trampoline` is enough,
+numpy 2.4.6, scipy 1.17.1; `pip install --no-deps k-diffusion torchsde trampoline` is enough,
 for of k-diffusion only sampling.py is imported. --deis is gits-main/solver_utils.py of zju-pi/diff-sampler (Apache-2.0), which
 is no package; without it the old DEIS rows are kept.
 
