@@ -1,8 +1,18 @@
-//! Noise, schedules and samplers against PyTorch, ComfyUI and k-diffusion (`golden/prompt/compat_vectors.json`).
+//! Noise, schedules and samplers against PyTorch, ComfyUI and k-diffusion (`golden/prompt/compat_vectors.json`), and
+//! step by step against k-diffusion, diffusers and torchsde (`golden/samplers/`).
+
+#[path = "samplers/levels.rs"]
+mod levels;
+#[path = "samplers/noise.rs"]
+mod noise;
+#[path = "samplers/programs.rs"]
+mod programs;
 
 use serde_json::Value;
 use wordbrush::error::Code;
-use wordbrush::samplers::{MAX_STEPS, Sampler, Schedule, Sigmas, TorchRng, torch_randn};
+use wordbrush::samplers::{
+    Generator, MAX_STEPS, Options, PhiloxRng, Sampler, Schedule, Seeds, Sigmas, TorchRng, torch_randn,
+};
 
 /// Values of one 64×64 latent: 4 channels.
 const LATENT: usize = 4 * 64 * 64;
@@ -14,6 +24,16 @@ fn golden() -> Value {
 fn numbers(value: &Value) -> Vec<f64> {
     let list = value.as_array().unwrap_or_else(|| panic!("{value} is no list"));
     list.iter().map(|number| number.as_f64().expect("a number")).collect()
+}
+
+/// The tables of `golden/samplers/make_samplers.py`.
+fn tables() -> Value {
+    serde_json::from_str(include_str!("golden/samplers/samplers.json")).expect("the golden file is JSON")
+}
+
+/// f32 numbers, exact in the file.
+fn floats(value: &Value) -> Vec<f32> {
+    numbers(value).into_iter().map(|number| number as f32).collect()
 }
 
 /// The largest difference between what we got and what is expected.
@@ -84,9 +104,10 @@ fn sigmas_are_sd15s() {
 fn schedules_are_comfyuis() {
     let (golden, sigmas) = (golden(), Sigmas::sd15());
     for (steps, lists) in golden["schedules"].as_object().expect("schedules") {
-        for schedule in Schedule::ALL {
+        for (name, list) in lists.as_object().expect("lists") {
+            let schedule = Schedule::from_name(name).expect("a schedule");
             let ours = schedule.sigmas(&sigmas, steps.parse().expect("steps")).expect("a schedule");
-            let expected = numbers(&lists[schedule.name()]);
+            let expected = numbers(list);
             assert_eq!(ours.len(), expected.len());
             let largest =
                 ours.iter().zip(&expected).map(|(a, b)| (f64::from(*a) - b).abs() / b.max(1e-9)).fold(0.0, f64::max);
@@ -108,6 +129,9 @@ fn the_nearest_time_step_is_told() {
     let karras = numbers(&golden["schedules"]["10"]["karras"]);
     let steps: Vec<f64> = karras[..10].iter().map(|sigma| sigmas.timestep(*sigma as f32) as f64).collect();
     assert_eq!(steps, numbers(&golden["timesteps_karras10"]["comfy_nearest"]));
+    let fractions: Vec<f32> = karras[..10].iter().map(|sigma| sigmas.fractional_timestep(*sigma as f32)).collect();
+    // f32 times near 1000 are 6e-5 apart, and the file rounds to four places.
+    assert!(worst(&fractions, &golden["timesteps_karras10"]["kdiffusion_fractional"]) < 3e-4, "{fractions:?}");
     assert_eq!((sigmas.timestep(0.0), sigmas.timestep(1e9)), (0, 999));
     for (t, sigma) in sigmas.table().iter().enumerate() {
         assert_eq!(sigmas.timestep(*sigma), t);
@@ -133,6 +157,35 @@ fn euler_is_k_diffusions() {
     let difference = worst(&x, &golden["toy"]["euler_first4"]);
     println!("Euler, ten steps: off by {difference:e}");
     assert!(difference < 1e-6, "off by {difference:e}");
+}
+
+/// The other toys of the file, by their programs; the noise of the ancestral ones as ComfyUI makes it on a CPU and on an
+/// NVIDIA GPU.
+#[test]
+fn programs_are_comfyuis() {
+    let (golden, table) = (golden(), Sigmas::sd15());
+    let sigmas = floats(&golden["schedules"]["10"]["karras"]);
+    let scale = table.initial_scale(sigmas[0]);
+    // The file's toy latents are 8×8: a generator's second draw depends on the size of the first.
+    let x: Vec<f64> = torch_randn(42, 256).iter().map(|noise| f64::from(noise * scale)).collect();
+    let seeds = |generator| Seeds { generator, seed: 42, size: [8, 8], ..Seeds::default() };
+    let cases = [
+        ("euler_first4", Sampler::Euler, Generator::Cpu),
+        ("dpmpp_2m_first4", Sampler::Dpmpp2m, Generator::Cpu),
+        ("euler_a_cpu_noise_seed42plus1_first4", Sampler::EulerAncestral, Generator::Cpu),
+        ("euler_a_cuda_philox_seed42_offset0_first4", Sampler::EulerAncestral, Generator::Nvidia),
+    ];
+    for (name, sampler, generator) in cases {
+        let mut noise = seeds(generator).for_steps(sampler, (sigmas[9], sigmas[0]));
+        let program = sampler.program(&sigmas, &Options::default());
+        let denoise = |x: &[f64], sigma: f64| x.iter().map(|x| x * 0.5 / (1.0 + 0.1 * sigma)).collect();
+        let draw = |draw| noise.draw(draw).into_iter().map(f64::from).collect();
+        let last = program.run(x.clone(), denoise, draw, |_, _, _| true);
+        let first: Vec<f32> = last[..4].iter().map(|x| *x as f32).collect();
+        let difference = worst(&first, &golden["toy"][name]);
+        println!("{name}: off by {difference:e}");
+        assert!(difference < 1e-6, "{name}: off by {difference:e}");
+    }
 }
 
 #[test]
@@ -169,4 +222,17 @@ fn bad_options_are_named() {
     assert_eq!((error.code, error.message.contains("normal")), (Code::BadOption, true));
     assert_eq!(Sampler::from_name("euler"), Ok(Sampler::Euler));
     assert_eq!(Schedule::from_name("normal"), Ok(Schedule::Normal));
+}
+
+#[test]
+fn philox_is_nvidias() {
+    let golden = golden();
+    for (seed, calls) in golden["philox_NV"].as_object().expect("seeds") {
+        let mut generator = PhiloxRng::new(seed.parse().expect("a seed"));
+        for (call, n) in [("call0_n12", 12), ("call1_n4", 4)] {
+            let difference = worst(&generator.randn(n), &calls[call]);
+            println!("seed {seed}, {call}: off by {difference:e}");
+            assert!(difference <= 5e-7, "seed {seed}, {call}: off by {difference:e}");
+        }
+    }
 }

@@ -1,9 +1,13 @@
-//! Euler's method: Karras et al. 2022, algorithm 2 without churn; k-diffusion's `sample_euler`.
+//! Euler's method: Karras et al. 2022, algorithm 2; k-diffusion `sampling.py`, `sample_euler`.
 
-use super::Update;
+use super::program::X;
+use super::writer::{Writer, slope};
 
-/// `x + (x − denoised)/σ · (σ' − σ)`, sorted by x and denoised.
-pub(super) fn update(sigma: f32, next: f32) -> Update {
-    let keep = f64::from(next) / f64::from(sigma);
-    Update { keep: keep as f32, toward: (1.0 - keep) as f32 }
+pub(super) fn write(p: &mut Writer<'_>) {
+    for i in 0..p.len() {
+        let (_, next) = p.begin(i);
+        let sigma = p.churn(i);
+        p.denoise(sigma);
+        p.set_x(X + slope(sigma) * (next - sigma));
+    }
 }
