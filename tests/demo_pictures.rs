@@ -33,9 +33,12 @@ fn open(storage: Option<Storage>) -> StableDiffusion {
     flate2::read::GzDecoder::new(&file("www/demo/shapes.safetensors.gz")[..]).read_to_end(&mut model).expect("gzip");
     pollster::block_on(async {
         let source = Rc::new(MemorySource::new("shapes.safetensors", model));
-        let mut sd = StableDiffusion::open(vec![source], Options { storage, ..Options::default() }).await.expect("opens");
+        let mut sd =
+            StableDiffusion::open(vec![source], Options { storage, ..Options::default() }).await.expect("opens");
         while sd.load().await.expect("loads") {}
-        for name in ["teal-star.pt", "magenta-heart.bin", "lime-diamond.safetensors", "teal.png", "failures.safetensors"] {
+        for name in
+            ["teal-star.pt", "magenta-heart.bin", "lime-diamond.safetensors", "teal.png", "failures.safetensors"]
+        {
             let added = sd.add_embedding(name, &file(&format!("www/demo/embeddings/{name}")));
             assert!(added.is_ok_and(|added| added.len() == 1), "{name}");
         }

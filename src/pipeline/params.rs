@@ -72,6 +72,13 @@ impl Params {
                 ));
             }
         }
+        // `samplers` knows more than the networks are driven by yet: programs with several evaluations and noise in each step.
+        if self.sampler != Sampler::Euler {
+            return bad(format!("the sampler {} is not there yet; known are: euler", self.sampler.name()));
+        }
+        if self.schedule != Schedule::Normal {
+            return bad(format!("the scheduler {} is not there yet; known are: normal", self.schedule.name()));
+        }
         if !self.cfg.is_finite() || !(0.0..=100.0).contains(&self.cfg) {
             return bad(format!("cfg is {}; it must be a number from 0 to 100 (usual: 5 to 12)", self.cfg));
         }

@@ -17,7 +17,8 @@ pub fn train(arguments: &[String]) -> Outcome {
         make_environment(&environment.to_string_lossy(), &python.to_string_lossy())?;
         std::fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))?;
     }
-    println!("Training takes about two hours on two CPU cores, or minutes on an NVIDIA GPU. Ctrl+C stops it, the same command goes on.");
+    println!("Training takes about two hours on two CPU cores, or minutes on an NVIDIA GPU.");
+    println!("Ctrl+C stops it, the same command goes on.");
     let script = format!("{SCRIPTS}/make.py");
     let mut make = tools::command(&python.to_string_lossy(), &[&script]);
     make.args(arguments);
