@@ -158,7 +158,7 @@ fn a_separate_vae_decodes() {
     let own = generate(&sd, &small("a cat")).2;
     pollster::block_on(async {
         let wrong: Rc<dyn Source> = Rc::new(MemorySource::new("e.safetensors", embedding(&[0.0; 64], 64)));
-        assert_eq!(sd.open_vae(wrong).await.err().expect("no VAE").code, Code::WrongFamily);
+        assert_eq!(sd.open_vae(wrong).await.expect_err("no VAE").code, Code::WrongFamily);
         let before = sd.loaded();
         sd.open_vae(white.clone()).await.expect("a VAE");
         assert!(sd.loaded().1 > before.1);
