@@ -9,10 +9,11 @@ export class Demo {
     Object.assign(this, index); // {model, embeddings, settings, examples} of demo/index.json
   }
 
-  // null where a copy of the page comes without it.
+  // null where there is none: so says index.json (it holds null) while the model is still being trained.
   static async open() {
     const response = await fetch(new URL('index.json', HERE)).catch(() => null);
-    return response?.ok ? new Demo(await response.json()) : null;
+    const index = response?.ok ? await response.json() : null;
+    return index && new Demo(index);
   }
 
   get urls() {

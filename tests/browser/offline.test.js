@@ -1,0 +1,62 @@
+// Once it was opened, the page opens and works without a network. The engine is the stand-in: what counts is that it arrives.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { drop, launch, openPage } from './lib/browser.js';
+import { serve } from './lib/server.js';
+
+const FAKE = fileURLToPath(new URL('./lib/fake_engine.js', import.meta.url));
+
+let server;
+let browser;
+
+before(async () => {
+  server = await serve(new Map([['/pkg/wordbrush.js', FAKE]]));
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+// Until what the service worker keeps under a URL is as wanted.
+const kept = (page, url, wanted) => page.evaluate(async ([url, wanted]) => {
+  for (;;) {
+    const response = await caches.match(url);
+    if (response && (wanted === undefined || await response.text() === wanted)) return;
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+}, [url, wanted]);
+
+test('with the network off the page opens again, loads a model and makes a picture', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
+  page.setDefaultTimeout(20_000);
+  // The engine is the last of what is kept.
+  await kept(page, `${server.url}/www/pkg/wordbrush_bg.wasm`);
+  await page.context().setOffline(true);
+  server.requests.length = 0;
+
+  await page.reload();
+  await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
+  await drop(page, [{ name: 'cat.pt', text: 'x' }]);
+  await page.locator('#embedding-list .name').first().click();
+  await page.getByLabel('Steps').fill('2');
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await page.getByRole('img').waitFor();
+  assert.deepEqual(server.requests, [], 'nothing was asked of the server');
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('a new version is taken at the next visit with a network', async () => {
+  const { page } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
+  page.setDefaultTimeout(20_000);
+  const style = `${server.url}/www/style.css`;
+  await kept(page, style);
+  server.made.set('/www/style.css', Buffer.from('/* new */'));
+  await page.reload();
+  await kept(page, style, '/* new */');
+  await page.close();
+});
