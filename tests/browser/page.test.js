@@ -134,6 +134,7 @@ test('broken files, wrong widths, other models: a sentence each, and the rest st
   assert.deepEqual((await names()).sort(), ['feline', 'two-words', 'wide.pt']);
   await page.locator('#embedding-list li', { hasText: 'wide.pt' }).getByText('belongs to a model of another text width').waitFor();
   await page.getByRole('button', { name: 'Remove wide.pt' }).click();
+  await page.locator('#embedding-list li', { hasText: 'wide.pt' }).waitFor({ state: 'detached' });
   assert.deepEqual((await names()).sort(), ['feline', 'two-words']);
   await page.locator('#model-status', { hasText: 'small.safetensors is loaded' }).waitFor();
   assert.deepEqual(await picture({}), before);
