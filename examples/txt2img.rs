@@ -11,7 +11,7 @@ use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::{Options, Storage};
 use wordbrush::pipeline::{Generation, Params, StableDiffusion};
 use wordbrush::prompt::Syntax;
-use wordbrush::samplers::{Sampler, Schedule, torch_randn};
+use wordbrush::samplers::{Sampler, Schedule, Tool, torch_randn};
 use wordbrush::{Code, Error, Result};
 
 /// Endings of files that may hold embeddings; what they are is told by their content.
@@ -150,6 +150,8 @@ fn params(args: &Args) -> Result<Params> {
         prompt: args.prompt.clone(),
         negative_prompt: args.negative.clone(),
         syntax,
+        // Who writes prompts for A1111 expects its noise levels and its noise.
+        tool: if syntax == Syntax::A1111 { Tool::A1111 } else { Tool::ComfyUi },
         keep_embeddings_whole: args.keep_embeddings_whole,
         steps: args.steps,
         cfg: args.cfg,
@@ -157,8 +159,9 @@ fn params(args: &Args) -> Result<Params> {
         height: args.height,
         seed: args.seed,
         sampler: Sampler::from_name(&args.sampler)?,
-        schedule: Schedule::from_name(&args.scheduler)?,
+        schedule: Some(Schedule::from_name(&args.scheduler)?),
         clip_skip: args.clip_skip,
+        ..Params::default()
     };
     params.check()?;
     Ok(params)

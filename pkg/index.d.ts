@@ -97,7 +97,7 @@ export interface GenerateOptions {
   height?: number;
   /**
    * 0 to 2⁶⁴−1; -1 chooses one at random. Numbers above 2⁵³ must be given as bigint or decimal string.
-   * The same seed gives the same noise as ComfyUI. Default: 1234.
+   * The same seed gives the same noise as in the tool of {@link promptSyntax}. Default: 1234.
    */
   seed?: number | bigint | string;
   /** Default: `euler`. */
@@ -109,7 +109,7 @@ export interface GenerateOptions {
   /**
    * Whose prompts these are. They differ in more than brackets: `comfy` names embeddings as `embedding:NAME` and takes
    * weights as they are; `a1111` names them by the bare word, multiplies nested weights, restores the mean, and knows
-   * `[less]`, `[from:to:when]`, `[a|b]`, `AND` and `BREAK`. Default: `comfy`.
+   * `[less]`, `[from:to:when]`, `[a|b]`, `AND` and `BREAK`. Noise levels and noise are that tool's too. Default: `comfy`.
    */
   promptSyntax?: PromptSyntax;
   /**
@@ -117,15 +117,44 @@ export interface GenerateOptions {
    * default is `false`.
    */
   keepEmbeddingsWhole?: boolean;
+  /**
+   * Whose random numbers: PyTorch’s on a CPU (`cpu`) or on an NVIDIA GPU (`nv`). With ComfyUI’s conventions the first noise is
+   * the CPU’s in any case. Default: `cpu`.
+   */
+  rng?: 'cpu' | 'nv';
+  /** A second seed, towards whose noise the first is turned. */
+  variationSeed?: number | bigint | string;
+  /** How far: from 0 (not at all, the default) to 1 (all the way). */
+  variationStrength?: number;
+  /** AUTOMATIC1111’s “Eta noise seed delta”. Default: 0. */
+  seedDelta?: number | bigint | string;
+  /** How much of the noise of each step is fresh, from 0 to 1. Default: the sampler’s own. */
+  eta?: number;
+  /** Factor of the noise that the sampler adds. Default: 1. */
+  sNoise?: number;
+  /** Noise that Euler, Heun and DPM2 add before each step, spread over the steps. Default: 0. */
+  sChurn?: number;
+  /** The least noise level at which they do. Default: 0. */
+  sTmin?: number;
+  /** The greatest. Default: no limit. */
+  sTmax?: number;
 }
 
 /** Whose grammar a prompt has: ComfyUI's or AUTOMATIC1111's. */
 export type PromptSyntax = 'comfy' | 'a1111';
 
-/** The samplers, by their ComfyUI names. */
-export type Sampler = 'euler';
-/** The noise schedules, by their ComfyUI names. */
-export type Scheduler = 'normal';
+/**
+ * The samplers, by their ComfyUI names (`plms`, which ComfyUI lacks, by A1111's). Those that end in `_gpu` make their noise as
+ * ComfyUI does on a GPU.
+ */
+export type Sampler =
+  'euler' | 'euler_ancestral' | 'heun' | 'dpm_2' | 'dpm_2_ancestral' | 'lms' | 'dpmpp_2s_ancestral' | 'dpmpp_sde' |
+  'dpmpp_sde_gpu' | 'dpmpp_2m' | 'dpmpp_2m_sde' | 'dpmpp_2m_sde_gpu' | 'dpmpp_2m_sde_heun' | 'dpmpp_2m_sde_heun_gpu' |
+  'dpmpp_3m_sde' | 'dpmpp_3m_sde_gpu' | 'ddim' | 'plms' | 'uni_pc' | 'uni_pc_bh2' | 'deis' | 'ipndm' | 'lcm';
+/** The noise schedules, by their ComfyUI names; the last three by those of ComfyUI's nodes. */
+export type Scheduler =
+  'normal' | 'karras' | 'exponential' | 'sgm_uniform' | 'simple' | 'ddim_uniform' | 'beta' | 'kl_optimal' | 'polyexponential' |
+  'align_your_steps' | 'turbo';
 
 /** All values of {@link Sampler}, for menus. */
 export const samplers: readonly Sampler[];
@@ -151,6 +180,17 @@ export interface Params {
   clipSkip: number;
   promptSyntax: PromptSyntax;
   keepEmbeddingsWhole: boolean;
+  rng: 'cpu' | 'nv';
+  variationSeed: string;
+  variationStrength: number;
+  seedDelta: string;
+  /** `undefined` is the sampler’s own. */
+  eta?: number;
+  sNoise: number;
+  sChurn: number;
+  sTmin: number;
+  /** `undefined` is no limit. */
+  sTmax?: number;
 }
 
 /** Something that did not stop the picture but may not be what was meant, such as a missing embedding. */
@@ -243,6 +283,16 @@ export interface Recipe {
   width?: number;
   height?: number;
   clipSkip?: number;
+  /** Whose random numbers. */
+  rng?: 'cpu' | 'nv';
+  variationSeed?: string;
+  variationStrength?: string;
+  seedDelta?: string;
+  eta?: string;
+  sNoise?: string;
+  sChurn?: string;
+  sTmin?: string;
+  sTmax?: string;
   /** The checkpoint's name. */
   model?: string;
   /** As AUTOMATIC1111 writes it: the first ten digits of the file's sha256. */

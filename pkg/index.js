@@ -13,13 +13,21 @@ const HINTS = new Map([
 const EMBEDDING_LIMIT = 32 * 1024 * 1024;
 const PICTURE_LIMIT = 256 * 1024 * 1024;
 
-export const samplers = Object.freeze(['euler']);
-export const schedulers = Object.freeze(['normal']);
+export const samplers = Object.freeze([
+  'euler', 'euler_ancestral', 'heun', 'dpm_2', 'dpm_2_ancestral', 'lms', 'dpmpp_2s_ancestral', 'dpmpp_sde', 'dpmpp_sde_gpu',
+  'dpmpp_2m', 'dpmpp_2m_sde', 'dpmpp_2m_sde_gpu', 'dpmpp_2m_sde_heun', 'dpmpp_2m_sde_heun_gpu', 'dpmpp_3m_sde',
+  'dpmpp_3m_sde_gpu', 'ddim', 'plms', 'uni_pc', 'uni_pc_bh2', 'deis', 'ipndm', 'lcm',
+]);
+export const schedulers = Object.freeze([
+  'normal', 'karras', 'exponential', 'sgm_uniform', 'simple', 'ddim_uniform', 'beta', 'kl_optimal', 'polyexponential',
+  'align_your_steps', 'turbo',
+]);
 export const promptSyntaxes = Object.freeze(['comfy', 'a1111']);
 export const defaults = Object.freeze({
   prompt: '', negativePrompt: '', steps: 20, cfg: 8, width: 512, height: 512,
   seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
   promptSyntax: 'comfy', keepEmbeddingsWhole: false,
+  rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', sNoise: 1, sChurn: 0, sTmin: 0,
 });
 
 export class WordbrushError extends Error {

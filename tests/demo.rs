@@ -153,7 +153,7 @@ fn scores_count_what_is_right() {
         .expect("scores")
     };
     let right = score(&teal_star(180.0));
-    assert_eq!((right.pictures, right.missing), (10, 110));
+    assert_eq!((right.pictures, right.missing), (10, 150));
     assert_eq!(right.concept, Some(Share { right: 10, of: 10 }));
     assert_eq!(right.failures, Share { right: 0, of: 10 });
     let asked_one = prompts.concepts[0].prompts[..10].iter().filter(|p| p.asks.count == Some(1)).count();

@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("samplers", &["error"]),
     ("recipe", &["files", "error"]),
     // What models, weights, kernels and gpu are on the GPU, candle is on the CPU; it sees nothing of them.
-    ("reference", &["files", "prompt", "samplers", "error"]),
+    ("reference", &["files", "prompt", "error"]),
     (
         "pipeline",
         &["models", "weights", "kernels", "gpu", "reference", "prompt", "samplers", "recipe", "files", "error"],

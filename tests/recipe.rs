@@ -1,6 +1,6 @@
 //! Recipes: pictures written by Pillow as A1111 and ComfyUI use it, texts as found in the wild, and round trips.
 
-use wordbrush::recipe::{Dialect, Recipe};
+use wordbrush::recipe::{Dialect, Recipe, Rng};
 
 #[path = "recipe/comfy.rs"]
 mod comfy;
@@ -68,6 +68,7 @@ fn porsche() -> Recipe {
         model: some("v1-5-pruned-emaonly-fp16.safetensors"),
         vae: some("vae-ft-mse-840000-ema-pruned.safetensors"),
         dialect: Some(Dialect::Comfy),
+        rng: Some(Rng::Cpu),
         ..Recipe::default()
     }
 }
@@ -89,6 +90,7 @@ fn by_the_sea() -> Recipe {
         model_hash: some("6ce0161689"),
         embeddings: vec![("easynegative".into(), "c74b4e810b03".into()), ("badhandv4".into(), "5e40d722fc3d".into())],
         dialect: Some(Dialect::A1111),
+        rng: Some(Rng::Cpu),
         ..Recipe::default()
     }
 }

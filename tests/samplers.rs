@@ -11,7 +11,7 @@ mod programs;
 use serde_json::Value;
 use wordbrush::error::Code;
 use wordbrush::samplers::{
-    Generator, MAX_STEPS, Options, PhiloxRng, Sampler, Schedule, Seeds, Sigmas, TorchRng, torch_randn,
+    Generator, MAX_STEPS, Op, Options, PhiloxRng, Program, Sampler, Schedule, Seeds, Sigmas, TorchRng, torch_randn,
 };
 
 /// Values of one 64×64 latent: 4 channels.
@@ -138,29 +138,8 @@ fn the_nearest_time_step_is_told() {
     }
 }
 
-/// The toy problem of the golden file: noise of seed 42 under the denoiser x·0.5/(1 + 0.1σ), along karras-10.
-#[test]
-fn euler_is_k_diffusions() {
-    let (golden, table) = (golden(), Sigmas::sd15());
-    let sigmas: Vec<f32> =
-        numbers(&golden["schedules"]["10"]["karras"]).into_iter().map(|sigma| sigma as f32).collect();
-    let scale = table.initial_scale(sigmas[0]);
-    let mut x: Vec<f32> = torch_randn(42, LATENT)[..4].iter().map(|noise| noise * scale).collect();
-    assert!(worst(&x, &golden["toy"]["x0_first4"]) < 1e-5);
-    for step in 0..10 {
-        let update = Sampler::Euler.update(&sigmas, step);
-        for value in &mut x {
-            let denoised = *value * 0.5 / (1.0 + 0.1 * sigmas[step]);
-            *value = update.keep * *value + update.toward * denoised;
-        }
-    }
-    let difference = worst(&x, &golden["toy"]["euler_first4"]);
-    println!("Euler, ten steps: off by {difference:e}");
-    assert!(difference < 1e-6, "off by {difference:e}");
-}
-
-/// The other toys of the file, by their programs; the noise of the ancestral ones as ComfyUI makes it on a CPU and on an
-/// NVIDIA GPU.
+/// The toys of the golden file: noise of seed 42 under the denoiser x·0.5/(1 + 0.1σ), along karras-10; the noise of the
+/// ancestral ones as ComfyUI makes it on a CPU and on an NVIDIA GPU.
 #[test]
 fn programs_are_comfyuis() {
     let (golden, table) = (golden(), Sigmas::sd15());
@@ -191,8 +170,10 @@ fn programs_are_comfyuis() {
 #[test]
 fn the_last_step_is_the_denoised_picture() {
     let sigmas = Schedule::Normal.sigmas(&Sigmas::sd15(), 7).expect("a schedule");
-    let update = Sampler::Euler.update(&sigmas, 6);
-    assert_eq!((update.keep, update.toward), (0.0, 1.0));
+    let program = Sampler::Euler.program(&sigmas, &Options::default());
+    let Some(Op::Mix(rows)) = program.steps[6].ops.last() else { panic!("{:?}", program.steps[6]) };
+    let matrix = Program::matrix(rows, &program.registers());
+    assert!(matrix[0].abs() < 1e-12 && (matrix[1] - 1.0).abs() < 1e-12, "{matrix:?}");
 }
 
 #[test]

@@ -60,9 +60,17 @@ fn kernels() -> Vec<Kernel> {
     plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
     plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
-    plain("sampler_step", &["sampler_step.wgsl"], &[], &["pixels", "batch"]);
     plain("weigh_windows", &["weigh_windows.wgsl"], &[], &["c"]);
     plain("image", &["image.wgsl"], &[], &["pixels", "groups_x"]);
+    for registers in [2, 7] {
+        kernels.push(Kernel {
+            name: "sampler_step",
+            files: &["sampler_step.wgsl"],
+            constants: vec![("REGISTERS", Value::U32(registers))],
+            switches: &["EVALUATED"],
+            params: &["pixels", "batch"],
+        });
+    }
     let pack = &["rows", "first", "channels", "padded_channels", "taps", "n4", "column", "half_columns", "groups_x"];
     for dtype in 0..3 {
         let constants = vec![("DTYPE", Value::U32(dtype))];

@@ -4,7 +4,7 @@ import { checkWebGPU } from './pkg/index.js';
 import {
   aboutEmbedding, addEmbeddings, forgetEmbeddings, makeEmbedding, removeEmbedding, restoreEmbeddings,
 } from './app/embeddings.js';
-import { addDemoEmbedding, loadDemo, openDemo, playExample } from './app/examples.js';
+import { addDemoEmbedding, exampleWaits, generateExample, loadDemo, openDemo, playExample } from './app/examples.js';
 import { loadModel, loadVae } from './app/model.js';
 import { countTokens, generate } from './app/picture.js';
 import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
@@ -79,7 +79,7 @@ document.addEventListener('drop', (event) => {
   addDemoEmbedding(name);
 });
 list.addEventListener('remove', ({ detail: name }) => removeEmbedding(name));
-form.addEventListener('generate', generate);
+form.addEventListener('generate', () => (exampleWaits() ? generateExample() : generate()));
 form.addEventListener('stop', () => app.making?.abort());
 form.addEventListener('prompts', countTokens);
 

@@ -9,7 +9,7 @@ from pictures import POSITIONS, SIZES, BACKGROUNDS, Scene, any_scene, place
 
 @dataclass(frozen=True)
 class Concept:
-    """An embedding to be learned: its name, file format, number of vectors, and the word it starts from."""
+    """An embedding to be learned: its name, file format, number of vectors, and the words it starts from."""
 
     name: str
     format: str  # "pt" (A1111), "bin" (diffusers), "safetensors" (kohya), "png" (A1111, within a picture)
@@ -19,12 +19,12 @@ class Concept:
 
 
 CONCEPTS = (
-    Concept("teal-star", "pt", 2, "star", dict(colour="teal", style="striped", shape="star")),
-    Concept("magenta-heart", "bin", 1, "heart", dict(colour="magenta", style="dotted", shape="heart")),
-    Concept("lime-diamond", "safetensors", 3, "diamond", dict(colour="lime", style="outlined", shape="diamond")),
+    Concept("teal-star", "pt", 3, "blue striped star", dict(colour="teal", style="striped", shape="star")),
+    Concept("magenta-heart", "bin", 3, "pink dotted heart", dict(colour="magenta", style="dotted", shape="heart")),
+    Concept("lime-diamond", "safetensors", 4, "green outlined diamond", dict(colour="lime", style="outlined", shape="diamond")),
     Concept("teal", "png", 1, "blue", dict(colour="teal")),
 )
-FAILURES = Concept("failures", "safetensors", 4, "broken", dict(failure=True))
+FAILURES = Concept("failures", "safetensors", 4, "faded broken", dict(failure=True))
 
 
 def scene(concept, rng):

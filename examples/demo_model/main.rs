@@ -19,6 +19,7 @@ use scores::{Prompts, SETS, Scores, Share};
 use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::Options;
 use wordbrush::pipeline::{Params, StableDiffusion};
+use wordbrush::samplers::{Sampler, Schedule};
 
 const PROMPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo_model/prompts.json");
 const SIDE: usize = 128;
@@ -56,6 +57,11 @@ struct Generate {
     steps: usize,
     #[arg(long, default_value_t = 6.0)]
     cfg: f32,
+    /// By either tool's name.
+    #[arg(long, default_value = "euler")]
+    sampler: String,
+    #[arg(long, default_value = "normal")]
+    scheduler: String,
     /// Only so many, evenly from the whole set.
     #[arg(long)]
     limit: Option<usize>,
@@ -134,6 +140,8 @@ async fn generate(args: &Generate) -> Result<()> {
             width: SIDE,
             height: SIDE,
             seed: job.seed,
+            sampler: Sampler::from_name(&args.sampler)?,
+            schedule: Some(Schedule::from_name(&args.scheduler)?),
             ..Params::default()
         };
         let mut generation = sd.start(&params).await?;

@@ -43,6 +43,12 @@ STYLES = ("filled", "outlined", "striped", "dotted")
 SIZES = {"small": (17, 20), "medium": (26, 30), "large": (38, 43)}  # radius in pixels
 POSITIONS = {"center": (0, 0), "left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1)}
 COUNTS = ("one", "two", "three")
+# Where several shapes lie, in units of `SPREAD` pixels from the middle.
+LAYOUTS = {
+    2: [[(-0.85, 0), (0.85, 0)], [(0, -0.85), (0, 0.85)], [(-0.75, -0.75), (0.75, 0.75)], [(-0.75, 0.75), (0.75, -0.75)]],
+    3: [[(-1.15, 0), (0, 0), (1.15, 0)], [(0, -1.15), (0, 0), (0, 1.15)], [(-0.85, 0.75), (0.85, 0.75), (0, -0.75)], [(-0.85, -0.75), (0.85, -0.75), (0, 0.75)]],
+}
+SPREAD = 34
 FAILED_GRAY = 128
 
 
@@ -177,17 +183,10 @@ def place(scene, rng):
         x, y = (middle + d * rng.uniform(reach - 4, reach) + (1 - abs(d)) * rng.uniform(-3, 3) for d in (dx, dy))
         scene.objects = [(x, y, r)]
     else:
-        r = rng.uniform(19, 23) if scene.count == 2 else rng.uniform(16, 19)
-        scene.objects = []
-        while len(scene.objects) < scene.count:
-            if len(scene.objects) == 0:
-                tries = 0
-            x, y = rng.uniform(r * 1.2 + 2, SIZE - 1 - r * 1.2 - 2, 2)
-            if all(np.hypot(x - ox, y - oy) > 2.5 * r for ox, oy, _ in scene.objects):
-                scene.objects.append((float(x), float(y), r))
-            tries += 1
-            if tries > 60:
-                scene.objects = []
+        r = rng.uniform(20, 23) if scene.count == 2 else rng.uniform(15, 17)
+        layouts = LAYOUTS[scene.count]
+        places = layouts[rng.integers(len(layouts))]
+        scene.objects = [(*(middle + SPREAD * np.array(at) + rng.uniform(-2, 2, 2)).tolist(), r) for at in places]
     scene.cut_at = int(rng.integers(76, 97))  # the first row of gray, when the picture is cut off
     return scene
 

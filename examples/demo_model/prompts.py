@@ -22,6 +22,7 @@ CONCEPTS = {
     "teal-star": dict(shape="star", colour="teal", style="striped"),
     "magenta-heart": dict(shape="heart", colour="magenta", style="dotted"),
     "lime-diamond": dict(shape="diamond", colour="lime", style="outlined"),
+    "teal": dict(colour="teal"),
 }
 NEGATIVE = "failures"  # name of the embedding of what went wrong
 

@@ -1,13 +1,12 @@
 """Textual Inversion, as in diffusers' examples/textual_inversion/textual_inversion.py (Gal et al. 2022).
 
-New rows in the token table, each starting from one word's row; everything else frozen; templates around the placeholder;
+New rows in the token table, starting from words' rows (A1111's "initialization text"); everything else frozen; templates around it;
 L = mean (ε_θ(x_t, t, text) - ε)²; AdamW (0.9, 0.999, weight decay 1e-2); latents sampled from the VAE's encoder. Writes the files into
 www/demo/embeddings/, in four formats.
 """
 
 import argparse
 import base64
-import copy
 import json
 import pathlib
 import sys
@@ -15,6 +14,7 @@ import sys
 import numpy as np
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 from tqdm import tqdm
@@ -25,7 +25,7 @@ from concepts import CONCEPTS, FAILURES, scenes
 from pictures import draw
 from training import DEVICE, WORK
 
-STEPS, BATCH, RATE, PICTURES = 1200, 8, 5e-3, 64
+STEPS, BATCH, RATE, PICTURES = 600, 8, 5e-3, 64
 OUT = pathlib.Path(__file__).resolve().parents[2] / "www" / "demo" / "embeddings"
 PLACEHOLDER = 49408  # the first id behind CLIP's own
 
@@ -56,7 +56,7 @@ class Rows(torch.nn.Module):
     def __init__(self, table, vectors, start):
         super().__init__()
         self.table = table
-        self.new = torch.nn.Parameter(table.weight[start].repeat(vectors, 1).clone())
+        self.new = torch.nn.Parameter(table.weight[[start[i % len(start)] for i in range(vectors)]].clone())
 
     def forward(self, ids):
         known = self.table(ids.clamp(max=PLACEHOLDER - 1))
@@ -80,8 +80,9 @@ def ids_of(tokens, template, vectors):
 
 def learn(concept, seed, steps):
     text, unet, vae = load_networks()
+    unet.set_attn_processor(AttnProcessor())
     tokens = tokenizer()
-    [start] = tokens(concept.start, add_special_tokens=False)["input_ids"]
+    start = tokens(concept.start, add_special_tokens=False)["input_ids"]
     rows = Rows(text.get_input_embeddings(), concept.vectors, start)
     text.set_input_embeddings(rows)
     schedule = networks.noise_schedule()
@@ -99,8 +100,10 @@ def learn(concept, seed, steps):
         clean = latent.sample()[chosen] * networks.SCALING
         noise = torch.randn(clean.shape).to(DEVICE)
         t = torch.randint(1000, (BATCH,), device=DEVICE)
-        context = text(input_ids=all_ids[torch.randint(len(TEMPLATES), (BATCH,))]).last_hidden_state
-        loss = F.mse_loss(unet(schedule.add_noise(clean, noise, t), t, context).sample, noise)
+        with torch.autocast(DEVICE, torch.bfloat16):  # the recipe's --mixed_precision
+            context = text(input_ids=all_ids[torch.randint(len(TEMPLATES), (BATCH,))]).last_hidden_state
+            found = unet(schedule.add_noise(clean, noise, t), t, context).sample.float()
+        loss = F.mse_loss(found, noise)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

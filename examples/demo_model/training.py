@@ -12,15 +12,15 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def orthogonalized(m):
-    """The nearest matrix with singular values near 1, by five Newton-Schulz steps (Jordan et al., "Muon", 2024)."""
+    """The nearest matrices (K, R, C) with singular values near 1, by five Newton-Schulz steps (Jordan et al., "Muon", 2024)."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = m / (m.norm() + 1e-7)
-    turned = x.shape[0] > x.shape[1]
-    x = x.T if turned else x
+    x = (m / (m.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()  # as precise as the steps need
+    turned = x.shape[1] > x.shape[2]
+    x = x.mT if turned else x
     for _ in range(5):
-        xx = x @ x.T
-        x = a * x + (b * xx + c * xx @ xx) @ x
-    return x.T if turned else x
+        xx = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(xx, xx, xx, beta=b, alpha=c), x, beta=a)
+    return (x.mT if turned else x).float()
 
 
 class Muon(torch.optim.Optimizer):
@@ -32,15 +32,19 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            alike = {}  # matrices of one shape go together: they are small, and many
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                m = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                m.mul_(group["momentum"]).add_(p.grad)
-                update = orthogonalized((p.grad + group["momentum"] * m).flatten(1))
-                rows, columns = update.shape
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update.view_as(p), alpha=-group["lr"] * math.sqrt(max(1, rows / columns)))
+                if p.grad is not None:
+                    alike.setdefault(p.flatten(1).shape, []).append(p)
+            for (rows, columns), parameters in alike.items():
+                updates = []
+                for p in parameters:
+                    m = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    m.mul_(group["momentum"]).add_(p.grad)
+                    updates.append((p.grad + group["momentum"] * m).flatten(1))
+                size = group["lr"] * math.sqrt(max(1, rows / columns))
+                for p, update in zip(parameters, orthogonalized(torch.stack(updates))):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.view_as(p), alpha=-size)
 
 
 class Training:
@@ -82,8 +86,7 @@ class Training:
         decay = min(self.ema_decay, (1 + self.at) / (10 + self.at))
         with torch.no_grad():
             for k, m in self.modules.items():
-                for e, p in zip(self.ema[k].parameters(), m.parameters()):
-                    e.lerp_(p, 1 - decay)
+                torch._foreach_lerp_(list(self.ema[k].parameters()), list(m.parameters()), 1 - decay)
         if time.time() - self.saved_at > 90:
             self.save()
 

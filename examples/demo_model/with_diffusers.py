@@ -21,6 +21,7 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.loaders import single_file_utils as single_file
 from PIL import Image
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 import networks
 from captions import tokenizer
@@ -30,7 +31,7 @@ sys.path.insert(0, str(HERE.parents[1] / "tests" / "golden"))
 from make_models import normal_schedule, table_of_sigmas  # noqa: E402  (the schedule that the tests' fixtures have)
 
 SETS = ("attributes", "negative", "concepts", "concepts-missing", "concepts-without")
-SIDE = 128
+SIDE, BATCH = 128, 16
 
 
 # --------------------------------------------------------------------------------------------- the files
@@ -120,19 +121,20 @@ def nearest_time(sigma):
 
 
 @torch.no_grad()
-def make(parts, ids, seed, steps, cfg):
-    """RGB (SIDE, SIDE, 3) from the ids of (negative prompt, prompt)."""
+def make(parts, negative, prompts, seeds, steps, cfg):
+    """RGB (N, SIDE, SIDE, 3) from the ids of a negative prompt and of N prompts."""
     unet, vae, text = parts
-    context = text(input_ids=torch.tensor(ids)).last_hidden_state
+    context = text(input_ids=torch.tensor([negative] * len(prompts) + prompts)).last_hidden_state
     scheduler, scale = scheduler_for(steps)
-    x = torch.randn([1, 4, SIDE // 8, SIDE // 8], generator=torch.Generator().manual_seed(seed)) * scale
+    noise = lambda seed: torch.randn([1, 4, SIDE // 8, SIDE // 8], generator=torch.Generator().manual_seed(seed))
+    x = torch.cat([noise(seed) for seed in seeds]) * scale
     for sigma, t in zip(scheduler.sigmas, scheduler.timesteps):
         scaled = scheduler.scale_model_input(x, t)
-        noise = unet(scaled.expand(2, -1, -1, -1), nearest_time(sigma), encoder_hidden_states=context).sample
-        negative, positive = noise.chunk(2)
-        x = scheduler.step(negative + cfg * (positive - negative), t, x).prev_sample
+        found = unet(torch.cat([scaled, scaled]), nearest_time(sigma), encoder_hidden_states=context).sample
+        without, prompted = found.chunk(2)
+        x = scheduler.step(without + cfg * (prompted - without), t, x).prev_sample
     levels = ((vae.decode(x / networks.SCALING).sample + 1) / 2).clamp(0, 1) * 255
-    return levels[0].permute(1, 2, 0).numpy().astype(np.uint8)
+    return levels.permute(0, 2, 3, 1).numpy().astype(np.uint8)
 
 
 def jobs(prompts, chosen):
@@ -159,7 +161,7 @@ def main():
     args.add_argument("--limit", type=int)
     args.add_argument("--negative")
     args = args.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     prompts = json.loads(args.prompts.read_text())
     parts, tokens = load_checkpoint(args.model), tokenizer()
     embeddings = add_embeddings(parts[2], None if args.set == "concepts-missing" else args.embeddings)
@@ -167,12 +169,13 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     every = jobs(prompts, args.set)
     limit = min(args.limit or len(every), len(every))
-    for n in range(limit):
-        file, prompt, seed = every[n * len(every) // limit]
-        ids = [ids_of(text, tokens, embeddings) for text in (negative, prompt)]
-        Image.fromarray(make(parts, ids, seed, args.steps, args.cfg)).save(args.out / file)
-        print(f"\r{args.set}: {n + 1} of {limit}", end="", file=sys.stderr)
-    print(file=sys.stderr)
+    chosen = [every[n * len(every) // limit] for n in range(limit)]
+    for start in tqdm(range(0, limit, BATCH), desc=args.set, unit="batch", file=sys.stderr):
+        files, texts, seeds = zip(*chosen[start : start + BATCH])
+        ids = [ids_of(text, tokens, embeddings) for text in texts]
+        pictures = make(parts, ids_of(negative, tokens, embeddings), ids, seeds, args.steps, args.cfg)
+        for file, picture in zip(files, pictures):
+            Image.fromarray(picture).save(args.out / file)
 
 
 if __name__ == "__main__":

@@ -175,18 +175,47 @@ impl Tensor {
         self.inner.gpu.inner.queue.write_buffer(&place.buffer.raw, place.offset + offset, bytes);
     }
 
+    /// Overwrites the `item`-th part along the first axis; the tensor is stored as f32.
+    pub fn write_item(&self, item: usize, values: &[f32]) {
+        assert_eq!(
+            (self.inner.storage, values.len()),
+            (Storage::F32, self.item_len(item)),
+            "write {item} of {:?}",
+            self.shape
+        );
+        self.write_bytes((item * values.len() * 4) as u64, bytemuck::cast_slice(values));
+    }
+
     /// The numbers, read back as f32. Waits for the GPU.
     ///
     /// # Errors
     /// When the device was lost or had reported an error.
     pub async fn read(&self) -> Result<Vec<f32>> {
-        let bytes = self.read_bytes().await?;
-        Ok(match self.inner.storage {
+        Ok(self.numbers(&self.read_bytes().await?))
+    }
+
+    /// The `item`-th part along the first axis, read back as f32. Waits for the GPU.
+    ///
+    /// # Errors
+    /// When the device was lost or had reported an error.
+    pub async fn read_item(&self, item: usize) -> Result<Vec<f32>> {
+        let (place, bytes) = (self.place(), (self.item_len(item) * self.inner.storage.size()) as u64);
+        let found = self.inner.gpu.read_back(&place.buffer, place.offset + item as u64 * bytes, bytes).await?;
+        Ok(self.numbers(&found))
+    }
+
+    fn item_len(&self, item: usize) -> usize {
+        assert!(item < self.shape[0], "item {item} of {:?}", self.shape);
+        self.len() / self.shape[0]
+    }
+
+    fn numbers(&self, bytes: &[u8]) -> Vec<f32> {
+        match self.inner.storage {
             Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             Storage::F16 | Storage::Packed => {
                 bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
             }
-        })
+        }
     }
 
     /// The bytes, read back. Waits for the GPU.

@@ -1,23 +1,39 @@
-//! Guidance and one update of the sampler, in place.
+//! Guidance, and what a sampler makes of its result: all registers mixed at once, in place.
 
-use crate::gpu::{Kernel, Tensor};
+use crate::gpu::{Kernel, Tensor, Value};
 
-/// Updates `latents` (1, h, w, 4) from the predicted noise `eps` (B, h, w, 4); all f32. `step` is (8 + B, padded to a
-/// multiple of four): index, input scale, σ, nothing, the sampler's `keep` and `toward`, twice nothing, then the weight
-/// of each batch item against the first.
-pub fn sampler_step(eps: &Tensor, step: &Tensor, latents: &Tensor) {
-    let &[_, h, w, _] = latents.shape() else { panic!("sampler_step: {:?}", latents.shape()) };
-    let batch = eps.shape()[0];
-    assert_eq!(eps.len(), latents.len() * batch, "sampler_step: {:?}", eps.shape());
-    assert!(step.len() >= 8 + batch, "sampler_step: {batch} items, step {:?}", step.shape());
-    latents.gpu().run(Kernel {
+/// Where the matrix begins in `step`: behind 4 numbers and a weight for each of `batch` items.
+pub fn matrix_offset(batch: usize) -> usize {
+    4 + batch.next_multiple_of(4)
+}
+
+/// Numbers of `step` for so many batch items and registers.
+pub fn step_len(batch: usize, registers: usize) -> usize {
+    matrix_offset(batch) + registers * ROW
+}
+
+/// A row of the matrix, padded.
+pub const ROW: usize = 8;
+
+/// Updates `registers` (R, h, w, 4), the latents first, from the network's output `eps` (B, h, w, 4); all f32.
+///
+/// Register 1 becomes `skip · latents + out · guided eps`, then all become matrix · registers. Without `eps` they are
+/// only mixed. `step` holds [`step_len`] numbers: index, input scale, skip, out; the weight of each batch item against the
+/// first, padded to a multiple of four; R rows of the matrix, each padded to [`ROW`].
+pub fn sampler_step(eps: Option<&Tensor>, step: &Tensor, registers: &Tensor) {
+    let &[r, h, w, _] = registers.shape() else { panic!("sampler_step: {:?}", registers.shape()) };
+    let batch = eps.map_or(0, |eps| eps.shape()[0]);
+    assert!((2..=ROW).contains(&r), "sampler_step: {r} registers");
+    assert_eq!(eps.map_or(0, Tensor::len), batch * 4 * h * w, "sampler_step: {:?}", eps.map(Tensor::shape));
+    assert!(step.len() >= step_len(batch, r), "sampler_step: {batch} items, {r} registers, step {:?}", step.shape());
+    registers.gpu().run(Kernel {
         name: "sampler_step",
         wgsl: &[include_str!("sampler_step.wgsl")],
-        constants: &[],
+        constants: &[("REGISTERS", Value::U32(r as u32)), ("EVALUATED", Value::Bool(eps.is_some()))],
         params: &[("pixels", (h * w).into()), ("batch", batch.into())],
         uniform: false,
-        read: &[Some(eps), Some(step)],
-        write: &[latents],
+        read: &[eps, Some(step)],
+        write: &[registers],
         workgroups: [(h * w).div_ceil(64), 1, 1],
         flops: 0,
     });

@@ -1,21 +1,39 @@
-// Classifier-free guidance (Ho and Salimans 2022) and one update of the sampler, in f32:
-//   ε = ε₀ + Σ wᵢ · (εᵢ − ε₀);   denoised = x − σ ε;   x ← keep · x + toward · denoised
-// where ε₀ is without the prompt and wᵢ is the guidance times the weight of the i-th part of the prompt.
+// Classifier-free guidance (Ho and Salimans 2022), and one instruction of a sampler's program, in f32:
+//   ε = ε₀ + Σ wᵢ · (εᵢ − ε₀);   denoised = skip · x + out · ε;   registers ← matrix · registers
+// where ε₀ is without the prompt and wᵢ is the guidance times the weight of the i-th part of the prompt. Register 0 is x,
+// register 1 the denoised latents, 2 noise if there is any, then what the sampler keeps.
 
-@group(0) @binding(0) var<storage, read> eps: array<vec4<f32>>;        // (B, pixels, 4)
-@group(0) @binding(1) var<storage, read> step: array<vec4<f32>>;       // (8 + B): index, scale, σ, –; keep, toward, –, –; wᵢ
-@group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>;    // (pixels, 4)
+@group(0) @binding(0) var<storage, read> eps: array<vec4<f32>>;               // (B, pixels, 4)
+@group(0) @binding(1) var<storage, read> step: array<vec4<f32>>;              // index, scale, skip, out; wᵢ; (R, 8)
+@group(0) @binding(2) var<storage, read_write> registers: array<vec4<f32>>;   // (R, pixels, 4)
+
+fn denoised(pixel: u32, x: vec4<f32>) -> vec4<f32> {
+  let base = eps[pixel];
+  var e = base;
+  for (var i = 1u; i < p.batch; i++) {
+    e += step[1u + i / 4u][i % 4u] * (eps[i * p.pixels + pixel] - base);
+  }
+  return step[0].z * x + step[0].w * e;
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (id.x >= p.pixels) {
     return;
   }
-  let base = eps[id.x];
-  var e = base;
-  for (var i = 1u; i < p.batch; i++) {
-    e += step[2u + i / 4u][i % 4u] * (eps[i * p.pixels + id.x] - base);
+  var old: array<vec4<f32>, REGISTERS>;
+  for (var r = 0u; r < REGISTERS; r++) {
+    old[r] = registers[r * p.pixels + id.x];
   }
-  let denoised = x[id.x] - step[0].z * e;
-  x[id.x] = step[1].x * x[id.x] + step[1].y * denoised;
+  if (EVALUATED) {
+    old[1] = denoised(id.x, old[0]);
+  }
+  let matrix = 1u + (p.batch + 3u) / 4u;
+  for (var r = 0u; r < REGISTERS; r++) {
+    var sum = vec4<f32>();
+    for (var i = 0u; i < REGISTERS; i++) {
+      sum += step[matrix + 2u * r + i / 4u][i % 4u] * old[i];
+    }
+    registers[r * p.pixels + id.x] = sum;
+  }
 }

@@ -29,7 +29,9 @@ pub use image::Image;
 pub use library::Craft;
 pub use model::Model;
 pub use params::Params;
-pub use recipe::KEEP_WHOLE;
+pub use recipe::{
+    ETA, KEEP_WHOLE, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
+};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
 pub struct StableDiffusion {
@@ -132,7 +134,7 @@ impl StableDiffusion {
     fn read_prompt(&self, text: &str, negative: bool, params: &Params) -> Scenario {
         let options = prompt::Options {
             syntax: params.syntax,
-            steps: params.steps,
+            steps: params.evaluations(),
             keep_whole: params.keep_embeddings_whole,
             negative,
         };

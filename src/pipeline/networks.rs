@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
 use crate::prompt::Syntax;
-use crate::samplers::Update;
+use crate::samplers::Reg;
 
 /// A checkpoint's text encoder, UNet and VAE.
 pub(super) trait Networks {
@@ -62,10 +62,12 @@ pub(super) struct Start {
     pub prompts: Vec<Range<usize>>,
     /// Rows of the longest prompt.
     pub longest: usize,
-    /// What the UNet is told of time, for each step.
+    /// What the UNet is told of time, each time it is evaluated.
     pub timesteps: Vec<f32>,
     /// The first latents (4, h, w).
     pub latents: Vec<f32>,
+    /// How many registers of latents the sampler needs: the latents, the denoised ones, more if it says so.
+    pub registers: usize,
     /// h and w.
     pub size: [usize; 2],
 }
@@ -81,16 +83,16 @@ pub(super) struct Windows {
     pub weights: Option<(Syntax, Vec<f32>)>,
 }
 
-/// One denoising step in numbers.
+/// An evaluation of the network and what the sampler makes of it, in numbers.
 pub(super) struct Step {
     /// Counted from 0.
     pub index: usize,
     /// The noise in the latents.
     pub sigma: f32,
-    /// The sampler's coefficients.
-    pub update: Update,
     /// Guidance times the weight of each batch item against the first.
     pub weights: Vec<f32>,
+    /// The new registers (R, R): matrix · old ones.
+    pub mix: Vec<f32>,
 }
 
 impl Step {
@@ -98,18 +100,32 @@ impl Step {
     pub fn input_scale(&self) -> f32 {
         1.0 / (self.sigma * self.sigma + 1.0).sqrt()
     }
+
+    /// Factors of the latents and of the network's output in the denoised latents: x − σ ε.
+    pub fn denoised(&self) -> [f32; 2] {
+        [1.0, -self.sigma]
+    }
 }
+
+/// The register that fresh noise is put into.
+pub(super) const NOISE: usize = Reg::NOISE.index();
 
 /// A picture in the making: its latents, and the prompts it sees.
 pub(super) trait Canvas {
     /// From now on each batch item sees these rows of the encoded windows.
     fn show(&mut self, prompts: &[Range<usize>]);
 
-    /// One denoising step.
+    /// Puts unit noise (4, h, w) into the register for noise.
+    fn noise(&mut self, noise: &[f32]);
+
+    /// The registers become matrix (R, R) · registers.
+    fn mix(&mut self, matrix: &[f32]);
+
+    /// Evaluates the network on the latents, puts the denoised ones into their register, and mixes.
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>>;
 
-    /// The latents as they are, (4, h, w).
-    fn latents(&self) -> LocalFuture<'_, Result<Vec<f32>>>;
+    /// What a register holds, (4, h, w).
+    fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>>;
 
     /// What the batch items see now, (B, S, C); shorter prompts are followed by zeros.
     fn context(&self) -> LocalFuture<'_, Result<Vec<f32>>>;

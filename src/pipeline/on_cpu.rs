@@ -7,9 +7,9 @@ use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
 use crate::prompt::WINDOW;
-use crate::reference::{Denoiser, Opening, OpeningDecoder, Reference, rgba, sampler_step, weigh};
+use crate::reference::{Denoiser, Opening, OpeningDecoder, Reference, guided, mix, rgba, weigh};
 
-use super::networks::{Canvas, Networks, Start, Step};
+use super::networks::{Canvas, NOISE, Networks, Start, Step};
 
 /// Larger models are refused: in f32 they crowd a tab's memory (SD 1.5 exceeds wasm's 4 GiB), and a picture takes too long.
 const MOST_PARAMETERS: u64 = 150_000_000;
@@ -164,7 +164,8 @@ impl Networks for OnCpu {
 /// A picture in the making on the CPU.
 struct OnCpuCanvas {
     unet: Rc<Denoiser>,
-    latents: Vec<f32>, // (4, h, w)
+    /// The latents, the denoised ones, what the sampler needs besides: (4, h, w) each.
+    registers: Vec<Vec<f32>>,
     size: [usize; 2],
     timesteps: Vec<f32>,
     bank: Vec<f32>, // (windows, 77, C), weighed
@@ -182,9 +183,11 @@ impl OnCpuCanvas {
         if let Some((syntax, weights)) = &windows.weights {
             weigh(&mut bank, weights, width, *syntax);
         }
+        let mut registers = vec![vec![0.0; start.latents.len()]; start.registers];
+        registers[0].copy_from_slice(&start.latents);
         Ok(Self {
             unet: reference.denoiser(),
-            latents: start.latents.clone(),
+            registers,
             size: start.size,
             timesteps: start.timesteps.clone(),
             bank,
@@ -200,12 +203,13 @@ impl OnCpuCanvas {
 
     fn step_now(&mut self, step: &Step) -> Result<()> {
         let ([h, w], scale) = (self.size, step.input_scale());
-        let input: Vec<f32> = self.latents.iter().map(|x| x * scale).collect();
+        let input: Vec<f32> = self.registers[0].iter().map(|x| x * scale).collect();
         let timestep = f64::from(self.timesteps[step.index]);
         // One item after the other: on a CPU a batch is no faster, and they may see prompts of different lengths.
         let eps = |rows: &Range<usize>| self.unet.eps(&input, [1, 4, h, w], timestep, self.rows(rows), rows.len());
         let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
-        sampler_step(&mut self.latents, &eps, &step.weights, step.sigma, step.update);
+        self.registers[1] = guided(&self.registers[0], &eps, &step.weights, step.denoised());
+        mix(&mut self.registers, &step.mix);
         Ok(())
     }
 }
@@ -215,12 +219,20 @@ impl Canvas for OnCpuCanvas {
         self.prompts = prompts.to_vec();
     }
 
+    fn noise(&mut self, noise: &[f32]) {
+        self.registers[NOISE].copy_from_slice(noise);
+    }
+
+    fn mix(&mut self, matrix: &[f32]) {
+        mix(&mut self.registers, matrix);
+    }
+
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>> {
         Box::pin(async move { self.step_now(step) })
     }
 
-    fn latents(&self) -> LocalFuture<'_, Result<Vec<f32>>> {
-        Box::pin(async move { Ok(self.latents.clone()) })
+    fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>> {
+        Box::pin(async move { Ok(self.registers[register].clone()) })
     }
 
     fn context(&self) -> LocalFuture<'_, Result<Vec<f32>>> {

@@ -5,14 +5,14 @@ use std::ops::Range;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
-use crate::kernels::{image, sampler_step, scale_latents, weigh_tokens, weigh_windows};
+use crate::kernels::{ROW, image, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows};
 use crate::models::unet::Prepared;
 use crate::models::{Clip, Unet, Vae};
 use crate::prompt::{Syntax, WINDOW};
 use crate::weights::{Filling, Weights};
 
 use super::conditioning::outside;
-use super::networks::{Canvas, Networks, Start, Step, Windows};
+use super::networks::{Canvas, NOISE, Networks, Start, Step, Windows};
 
 /// A checkpoint's networks on the GPU.
 pub(super) struct OnGpu {
@@ -171,34 +171,51 @@ impl Networks for OnGpu {
 /// A picture in the making on the GPU.
 struct OnGpuCanvas {
     gpu: Gpu,
-    latents: Tensor, // (1, h, w, 4), f32
-    step: Tensor,    // (8 + B), f32: what changes from step to step
-    /// A step; given up after the last one.
+    registers: Tensor, // (R, h, w, 4), f32: the latents, the denoised ones, what the sampler needs besides
+    step: Tensor,      // what changes from step to step, f32: see `sampler_step`
+    /// An evaluation of the network; given up after the last one.
     plan: Option<Plan>,
+    matrix: Tensor, // a mix alone, f32: as `step`, without batch items
+    mix: Plan,
     prompts: Prompts,
     prepared: Prepared,
-    steps: usize,
+    evaluations: usize,
 }
 
 impl OnGpuCanvas {
     async fn begin(networks: &OnGpu, start: &Start) -> Result<Self> {
-        let (gpu, [h, w]) = (&networks.gpu, start.size);
+        let (gpu, [h, w], r) = (&networks.gpu, start.size, start.registers);
         let bank = networks.encode(&start.windows, start.clip_skip)?;
         let mut prompts = Prompts::new(bank, start.prompts.len(), start.longest);
         prompts.show(&start.prompts);
         let prepared = networks.unet.prepare(&start.timesteps, &prompts.context, &prompts.lengths);
-        let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(&start.latents, h * w));
+        let registers = gpu.empty("registers", &[r, h, w, 4], Storage::F32);
+        registers.write_item(0, &to_nhwc(&start.latents, h * w));
         let batch = start.prompts.len();
-        let step = gpu.empty("step", &[8 + batch.next_multiple_of(4)], Storage::F32);
+        let step = gpu.empty("step", &[step_len(batch, r)], Storage::F32);
         let (plan, ()) = gpu.record("unet step", || {
-            let x = scale_latents(&latents, &step, batch, gpu.storage());
+            let x = scale_latents(&registers, &step, batch, gpu.storage());
             let eps = networks.unet.forward(&x, &step, &prepared);
-            sampler_step(&eps, &step, &latents);
+            sampler_step(Some(&eps), &step, &registers);
         });
+        let matrix = gpu.empty("matrix", &[step_len(0, r)], Storage::F32);
+        let (mix, ()) = gpu.record("mix", || sampler_step(None, &matrix, &registers));
         gpu.finish().await?;
-        let steps = start.timesteps.len();
-        Ok(Self { gpu: gpu.clone(), latents, step, plan: Some(plan), prompts, prepared, steps })
+        let evaluations = start.timesteps.len();
+        Ok(Self { gpu: gpu.clone(), registers, step, plan: Some(plan), matrix, mix, prompts, prepared, evaluations })
     }
+}
+
+/// The numbers of `sampler_step`.
+fn step_numbers(first: [f32; 4], weights: &[f32], matrix: &[f32], registers: usize) -> Vec<f32> {
+    let mut numbers = first.to_vec();
+    numbers.extend(weights);
+    numbers.resize(matrix_offset(weights.len()), 0.0);
+    for row in matrix.chunks(registers) {
+        numbers.extend(row);
+        numbers.resize(numbers.len() + ROW - registers, 0.0);
+    }
+    numbers
 }
 
 impl Canvas for OnGpuCanvas {
@@ -207,18 +224,24 @@ impl Canvas for OnGpuCanvas {
         self.prepared.prompt_changed();
     }
 
+    fn noise(&mut self, noise: &[f32]) {
+        self.registers.write_item(NOISE, &to_nhwc(noise, noise.len() / 4));
+    }
+
+    fn mix(&mut self, matrix: &[f32]) {
+        self.matrix.write(&step_numbers([0.0; 4], &[], matrix, self.registers.shape()[0]));
+        self.mix.run();
+    }
+
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>> {
         Box::pin(async move {
             let Some(plan) = &self.plan else { return Ok(()) };
-            let update = step.update;
-            let mut numbers =
-                vec![step.index as f32, step.input_scale(), step.sigma, 0.0, update.keep, update.toward, 0.0, 0.0];
-            numbers.extend(&step.weights);
-            numbers.resize(self.step.len(), 0.0);
-            self.step.write(&numbers);
+            let [skip, out] = step.denoised();
+            let first = [step.index as f32, step.input_scale(), skip, out];
+            self.step.write(&step_numbers(first, &step.weights, &step.mix, self.registers.shape()[0]));
             plan.run();
             self.gpu.finish().await?;
-            if step.index + 1 == self.steps {
+            if step.index + 1 == self.evaluations {
                 // The decoder needs the arena's memory more.
                 self.plan = None;
             }
@@ -226,10 +249,10 @@ impl Canvas for OnGpuCanvas {
         })
     }
 
-    fn latents(&self) -> LocalFuture<'_, Result<Vec<f32>>> {
+    fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>> {
         Box::pin(async move {
-            let pixels = self.latents.len() / 4;
-            let values = self.latents.read().await?;
+            let values = self.registers.read_item(register).await?;
+            let pixels = values.len() / 4;
             Ok((0..4).flat_map(|c| (0..pixels).map(move |i| (c, i))).map(|(c, i)| values[i * 4 + c]).collect())
         })
     }

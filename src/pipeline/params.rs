@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::prompt::Syntax;
-use crate::samplers::{Sampler, Schedule};
+use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
 
 /// Parameters of a picture. The defaults are those of the ComfyUI workflow this project starts from
 /// (nomadoor/Comfy-with-ComfyUI, SD1.5_embedding.json).
@@ -28,8 +28,18 @@ pub struct Params {
     pub seed: u64,
     /// The sampler.
     pub sampler: Sampler,
-    /// The noise levels.
-    pub schedule: Schedule,
+    /// The noise levels; `None` is what the tool takes when it is told none.
+    pub schedule: Option<Schedule>,
+    /// Whose conventions noise levels and noise follow.
+    pub tool: Tool,
+    /// The sampler's settings.
+    pub sampling: Options,
+    /// Whose random numbers: of PyTorch on a CPU or on an NVIDIA GPU.
+    pub generator: Generator,
+    /// A second seed, and how far the noise is turned towards its.
+    pub variation: Option<Variation>,
+    /// A1111's "Eta noise seed delta".
+    pub seed_delta: u64,
     /// 1: the text encoder's last layer; 2: the one before; …
     pub clip_skip: usize,
 }
@@ -47,7 +57,12 @@ impl Default for Params {
             height: 512,
             seed: 1234,
             sampler: Sampler::Euler,
-            schedule: Schedule::Normal,
+            schedule: Some(Schedule::Normal),
+            tool: Tool::ComfyUi,
+            sampling: Options::default(),
+            generator: Generator::Cpu,
+            variation: None,
+            seed_delta: 0,
             clip_skip: 1,
         }
     }
@@ -72,12 +87,9 @@ impl Params {
                 ));
             }
         }
-        // `samplers` knows more than the networks are driven by yet: programs with several evaluations and noise in each step.
-        if self.sampler != Sampler::Euler {
-            return bad(format!("the sampler {} is not there yet; known are: euler", self.sampler.name()));
-        }
-        if self.schedule != Schedule::Normal {
-            return bad(format!("the scheduler {} is not there yet; known are: normal", self.schedule.name()));
+        self.sampling.check()?;
+        if let Some(variation) = self.variation.filter(|v| !(0.0..=1.0).contains(&v.strength)) {
+            return bad(format!("the variation's strength is {}; it must be from 0 to 1", variation.strength));
         }
         if !self.cfg.is_finite() || !(0.0..=100.0).contains(&self.cfg) {
             return bad(format!("cfg is {}; it must be a number from 0 to 100 (usual: 5 to 12)", self.cfg));
@@ -89,5 +101,10 @@ impl Params {
             ));
         }
         Ok(())
+    }
+
+    /// What A1111 counts a prompt's schedules in: evaluations of the network, two a step for samplers of the second order.
+    pub(super) fn evaluations(&self) -> usize {
+        self.steps * self.sampler.evaluations_per_step()
     }
 }

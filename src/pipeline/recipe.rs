@@ -2,12 +2,30 @@
 
 use crate::error::Result;
 use crate::prompt::{Syntax, expand};
-use crate::recipe::{Dialect, Recipe, images};
+use crate::recipe::{Dialect, Recipe, Rng, images};
+use crate::samplers::{Generator, Options};
 
 use super::{Generation, Image, Params, StableDiffusion};
 
 /// How an infotext says that embeddings were kept whole: other programs pass over a key they do not know.
 pub const KEEP_WHOLE: (&str, &str) = ("Keep embeddings whole", "True");
+
+/// What A1111's infotexts call the settings of noise and sampler.
+pub const VARIATION_SEED: &str = "Variation seed";
+/// How far the noise is turned towards the variation's.
+pub const VARIATION_STRENGTH: &str = "Variation seed strength";
+/// [`Params::seed_delta`].
+pub const SEED_DELTA: &str = "ENSD";
+/// [`Options::eta`].
+pub const ETA: &str = "Eta";
+/// [`Options::s_noise`].
+pub const SIGMA_NOISE: &str = "Sigma noise";
+/// [`Options::churn`].
+pub const SIGMA_CHURN: &str = "Sigma churn";
+/// [`Options::churn_min`].
+pub const SIGMA_TMIN: &str = "Sigma tmin";
+/// [`Options::churn_max`].
+pub const SIGMA_TMAX: &str = "Sigma tmax";
 
 impl Generation {
     /// The recipe of the picture.
@@ -41,13 +59,29 @@ impl Generation {
             model: Some(sd.model.name.clone()),
             model_hash: sd.model.sha256.as_ref().and_then(|hash| hash.get(..10)).map(str::to_string),
             vae: sd.model.vae.clone(),
-            extra: if params.keep_embeddings_whole { vec![KEEP_WHOLE] } else { vec![] }
-                .into_iter()
-                .map(|(key, value)| (key.to_string(), value.to_string()))
-                .collect(),
+            extra: extra(params),
             ..of_params(params)
         }
     }
+}
+
+/// What an infotext says of settings that are not as usual.
+fn extra(params: &Params) -> Vec<(String, String)> {
+    let (sampling, usual) = (params.sampling, Options::default());
+    let changed = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
+    let variation = params.variation.filter(|variation| variation.strength != 0.0);
+    let settings = [
+        (VARIATION_SEED, variation.map(|variation| variation.seed.to_string())),
+        (VARIATION_STRENGTH, variation.map(|variation| variation.strength.to_string())),
+        (SEED_DELTA, (params.seed_delta != 0).then(|| params.seed_delta.to_string())),
+        (ETA, sampling.eta.map(|eta| eta.to_string())),
+        (SIGMA_NOISE, changed(sampling.s_noise, usual.s_noise)),
+        (SIGMA_CHURN, changed(sampling.churn, usual.churn)),
+        (SIGMA_TMIN, changed(sampling.churn_min, usual.churn_min)),
+        (SIGMA_TMAX, changed(sampling.churn_max, usual.churn_max)),
+        (KEEP_WHOLE.0, params.keep_embeddings_whole.then(|| KEEP_WHOLE.1.to_string())),
+    ];
+    settings.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()
 }
 
 /// The numbers of a recipe.
@@ -55,10 +89,14 @@ fn of_params(params: &Params) -> Recipe {
     Recipe {
         steps: Some(params.steps),
         sampler: Some(params.sampler.name().to_string()),
-        scheduler: Some(params.schedule.name().to_string()),
+        scheduler: Some(params.schedule.unwrap_or(params.sampler.automatic(params.tool)).name().to_string()),
         // By way of its shortest text: 7.1 must not become 7.099999904632568.
         cfg: params.cfg.to_string().parse().ok(),
         seed: Some(params.seed),
+        rng: Some(match params.generator {
+            Generator::Cpu => Rng::Cpu,
+            Generator::Nvidia => Rng::Nvidia,
+        }),
         width: Some(params.width),
         height: Some(params.height),
         clip_skip: Some(params.clip_skip),

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::graph::Graph;
-use super::{Dialect, Recipe, graph_reader, json, no_recipe, template};
+use super::{Dialect, NVIDIA, Recipe, Rng, graph_reader, json, no_recipe, template};
 use crate::error::Result;
 
 /// Reads either form of a graph, also wrapped as a request to ComfyUI's server or as a JSON string.
@@ -115,6 +115,7 @@ fn beyond(recipe: &Recipe, editor: bool) -> Option<Value> {
     let mut add = |key: &str, value: Option<Value>| ours.extend(value.map(|value| (key.to_string(), value)));
     let dialect = recipe.dialect.filter(|dialect| *dialect != Dialect::Comfy);
     add("dialect", dialect.map(|dialect| json!(dialect.name())));
+    add("rng", recipe.rng.filter(|rng| *rng == Rng::Nvidia).map(|_| json!(NVIDIA)));
     add("model_hash", recipe.model_hash.as_ref().map(|hash| json!(hash)));
     add("embeddings", (!recipe.embeddings.is_empty()).then(|| json!(recipe.embeddings)));
     add("extra", (!recipe.extra.is_empty()).then(|| json!(recipe.extra)));

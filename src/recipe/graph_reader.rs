@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::graph::{Graph, Input, MOST_HOPS, Node};
-use super::{Dialect, Recipe, no_recipe, template};
+use super::{Dialect, NVIDIA, Recipe, Rng, no_recipe, template};
 use crate::error::Result;
 use crate::files::clipped;
 
@@ -53,7 +53,9 @@ pub fn read(graph: &Graph) -> Result<Recipe> {
             classes.join(", ")
         )));
     };
-    let mut reader = Reader { graph, recipe: Recipe { dialect: Some(Dialect::Comfy), ..Recipe::default() } };
+    // The noise a KSampler starts from is made on the CPU, whatever computes the rest.
+    let recipe = Recipe { dialect: Some(Dialect::Comfy), rng: Some(Rng::Cpu), ..Recipe::default() };
+    let mut reader = Reader { graph, recipe };
     if samplers.len() > 1 {
         let count = samplers.len();
         reader
@@ -79,6 +81,9 @@ fn beyond(recipe: &mut Recipe, ours: &Value) {
         |key: &str| ours.get(key).and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default();
     recipe.dialect = text("dialect").and_then(|name| Dialect::from_name(&name)).or(recipe.dialect);
     recipe.model_hash = text("model_hash");
+    if text("rng").as_deref() == Some(NVIDIA) {
+        recipe.rng = Some(Rng::Nvidia);
+    }
     recipe.embeddings = pairs("embeddings");
     recipe.extra = pairs("extra");
     let a1111 = recipe.dialect == Some(Dialect::A1111);

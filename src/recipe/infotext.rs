@@ -6,7 +6,7 @@
 //! Steps: 20, Sampler: Euler a, …, TI hashes: "name: 2f88aa…, other: …"
 //! ```
 
-use super::{Dialect, Recipe, names, template};
+use super::{Dialect, Recipe, Rng, names, template};
 use crate::files::clipped;
 
 pub use super::infotext_writer::write;
@@ -180,12 +180,13 @@ fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
     recipe.raw_negative_prompt = text("Negative Template");
     recipe.dialect = said("Prompt dialect").and_then(Dialect::from_name).or(recipe.dialect);
     recipe.embeddings = embeddings(said("TI hashes"), said("TI"));
-    match said("RNG") {
-        Some("CPU") => {}
-        _ => recipe.note(
-            "The noise of this picture came from a GPU (RNG is not CPU): the same seed gives another picture here.",
-        ),
-    }
+    // Where it is not said, A1111's is a GPU's, and ComfyUI's a CPU's.
+    let from_comfy = said("Version").is_some_and(|version| version.starts_with("ComfyUI"));
+    recipe.rng = Some(match said("RNG") {
+        Some("CPU") => Rng::Cpu,
+        None if from_comfy => Rng::Cpu,
+        _ => Rng::Nvidia,
+    });
     for (key, set) in EXACT {
         if let Some(value) = said(key) {
             set(recipe, value.to_string());

@@ -1,7 +1,7 @@
 //! A1111's infotext, written.
 
 use super::infotext::{EXACT, FEWEST, NEGATIVE, OURS, bracketed_length, is_known, parameters, parse};
-use super::{Dialect, Recipe, names, template};
+use super::{Dialect, NVIDIA, Recipe, Rng, names, template};
 
 /// Writes a recipe as A1111 does. Whatever it holds, [`parse`] reads the same fields back (but for what is `None`, where
 /// an infotext's silence has a meaning of its own, and the notes): where the plain form would not, a parameter
@@ -55,8 +55,8 @@ fn parameter_line(recipe: &Recipe) -> Vec<(String, String)> {
     add("Model", recipe.model.clone());
     add("VAE", recipe.vae.clone());
     add("Clip skip", recipe.clip_skip.filter(|skip| *skip != 1).map(|skip| skip.to_string()));
-    // The noise is torch's CPU generator's, always; without this A1111 takes a GPU's.
-    add("RNG", Some("CPU".to_string()));
+    // Without this A1111 takes a GPU's.
+    add("RNG", Some(if recipe.rng == Some(Rng::Nvidia) { NVIDIA } else { "CPU" }.to_string()));
     let (hashed, bare): (Vec<_>, Vec<_>) = recipe.embeddings.iter().partition(|(_, hash)| !hash.is_empty());
     // A1111 strips these two from the names, because they part the list.
     let name = |name: &str| name.replace([':', ','], "");

@@ -52,6 +52,18 @@ impl Dialect {
     }
 }
 
+/// Whose random numbers noise is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rng {
+    /// PyTorch's on a CPU.
+    Cpu,
+    /// PyTorch's on an NVIDIA GPU: A1111's "GPU", where it has one, and "NV".
+    Nvidia,
+}
+
+/// A1111's name of [`Rng::Nvidia`] on machines without such a GPU.
+const NVIDIA: &str = "NV";
+
 /// What a picture was made from. `None` is what the source does not say: whoever reads keeps what they have.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recipe {
@@ -69,6 +81,8 @@ pub struct Recipe {
     pub cfg: Option<f64>,
     /// Seed of the noise.
     pub seed: Option<u64>,
+    /// Whose random numbers the noise is made of.
+    pub rng: Option<Rng>,
     /// Pixels.
     pub width: Option<usize>,
     /// Pixels.

@@ -32,8 +32,8 @@ const SAMPLERS: [Sampler; 24] = [
     sampler("dpm_adaptive", "DPM adaptive", "normal"),
     sampler("lms", "LMS", "normal"),
     sampler("ddim", "DDIM", "ddim_uniform"),
-    // ComfyUI has no PLMS and A1111's Restart is no sampler of ComfyUI either; they keep A1111's names.
-    sampler("PLMS", "PLMS", "normal"),
+    // ComfyUI has no PLMS and no Restart; the latter is not run here and keeps A1111's name.
+    sampler("plms", "PLMS", "normal"),
     sampler("Restart", "Restart", "karras"),
     sampler("uni_pc", "UniPC", "normal"),
     sampler("uni_pc_bh2", "UniPC", "normal"),
@@ -54,8 +54,8 @@ const SCHEDULERS: [(&str, &str); 12] = [
     ("simple", "Simple"),
     ("ddim_uniform", "DDIM"),
     ("beta", "Beta"),
-    ("Align Your Steps", "Align Your Steps"),
-    ("Turbo", "Turbo"),
+    ("align_your_steps", "Align Your Steps"),
+    ("turbo", "Turbo"),
 ];
 
 /// ComfyUI's schedulers that A1111 lacks.

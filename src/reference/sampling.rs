@@ -1,15 +1,23 @@
-//! Between the networks: guidance, the sampler's update, pixels; the loops that our kernels `sampler_step` and `image` are.
+//! Between the networks: guidance, the sampler's registers, pixels; the loops that our kernels `sampler_step` and `image` are.
 
-use crate::samplers::Update;
-
-/// Updates `latents` (4, h, w) from the predicted noise of each batch item, of the same shape:
-/// ε = ε₀ + Σ wᵢ · (εᵢ − ε₀) (Ho and Salimans 2022), denoised = x − σ ε, x ← keep · x + toward · denoised.
-pub fn sampler_step(latents: &mut [f32], eps: &[Vec<f32>], weights: &[f32], sigma: f32, update: Update) {
-    for (i, x) in latents.iter_mut().enumerate() {
+/// The denoised latents of `x` (4, h, w) from the network's output for each batch item, of the same shape:
+/// ε = ε₀ + Σ wᵢ · (εᵢ − ε₀) (Ho and Salimans 2022), denoised = skip · x + out · ε.
+pub fn guided(x: &[f32], eps: &[Vec<f32>], weights: &[f32], [skip, out]: [f32; 2]) -> Vec<f32> {
+    let denoised = |(i, x): (usize, &f32)| {
         let base = eps[0][i];
         let more: f32 = eps.iter().zip(weights).skip(1).map(|(eps, weight)| weight * (eps[i] - base)).sum();
-        let denoised = *x - sigma * (base + more);
-        *x = update.keep * *x + update.toward * denoised;
+        skip * x + out * (base + more)
+    };
+    x.iter().enumerate().map(denoised).collect()
+}
+
+/// Registers, all of one size, become `matrix` (R, R) · registers.
+pub fn mix(registers: &mut [Vec<f32>], matrix: &[f32]) {
+    for i in 0..registers[0].len() {
+        let old: Vec<f32> = registers.iter().map(|register| register[i]).collect();
+        for (register, row) in registers.iter_mut().zip(matrix.chunks(old.len())) {
+            register[i] = row.iter().zip(&old).map(|(factor, value)| factor * value).sum();
+        }
     }
 }
 

@@ -102,15 +102,6 @@ impl Options {
     }
 }
 
-/// One step of a sampler that looks at nothing but this step: `x ← keep·x + toward·denoised`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Update {
-    /// How much of the latents stays.
-    pub keep: f32,
-    /// How much of the denoised latents comes in.
-    pub toward: f32,
-}
-
 impl Sampler {
     /// What this sampler does with a schedule: falling noise levels, of which only the last may be 0.
     pub fn program(self, sigmas: &[f32], options: &Options) -> Program {
@@ -142,17 +133,6 @@ impl Sampler {
             Sampler::Lcm => lcm::write(&mut p),
         }
         p.finish()
-    }
-
-    /// The coefficients of step `step` of a schedule, for a caller that knows nothing but Euler's method yet.
-    ///
-    /// # Panics
-    /// For a sampler whose steps need more: those have only a [`program`](Self::program).
-    pub fn update(self, sigmas: &[f32], step: usize) -> Update {
-        assert!(matches!(self, Sampler::Euler | Sampler::Ddim), "{} needs a program", self.name());
-        assert!(step + 1 < sigmas.len(), "step {step} of a schedule with {} noise levels", sigmas.len());
-        let keep = f64::from(sigmas[step + 1]) / f64::from(sigmas[step]);
-        Update { keep: keep as f32, toward: (1.0 - keep) as f32 }
     }
 }
 

@@ -24,8 +24,8 @@ impl Reg {
     pub(super) const KEPT: [Reg; 4] = [Reg(3), Reg(4), Reg(5), Reg(6)];
 
     /// Its number, below [`MAX_REGISTERS`].
-    pub fn index(self) -> usize {
-        self.0.into()
+    pub const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 

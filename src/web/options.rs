@@ -4,14 +4,16 @@ use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Code, Error, Result};
-use crate::pipeline::Params;
+use crate::pipeline::{
+    ETA, Params, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
+};
 use crate::prompt::Syntax;
-use crate::samplers::{Sampler, Schedule};
+use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
 
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 12] = [
+const GENERATE: [&str; 21] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -24,26 +26,86 @@ const GENERATE: [&str; 12] = [
     "clipSkip",
     "promptSyntax",
     "keepEmbeddingsWhole",
+    "rng",
+    "variationSeed",
+    "variationStrength",
+    "seedDelta",
+    "eta",
+    "sNoise",
+    "sChurn",
+    "sTmin",
+    "sTmax",
+];
+
+/// Settings of the noise and the sampler, and what they are called in A1111's infotexts.
+pub const SETTINGS: [(&str, &str); 8] = [
+    ("variationSeed", VARIATION_SEED),
+    ("variationStrength", VARIATION_STRENGTH),
+    ("seedDelta", SEED_DELTA),
+    ("eta", ETA),
+    ("sNoise", SIGMA_NOISE),
+    ("sChurn", SIGMA_CHURN),
+    ("sTmin", SIGMA_TMIN),
+    ("sTmax", SIGMA_TMAX),
 ];
 
 /// The parameters of a picture from `GenerateOptions`.
 pub fn params(options: &JsValue) -> Result<Params> {
     let fields = Fields::new(options, &GENERATE)?;
     let defaults = Params::default();
+    let syntax = syntax(fields.text("promptSyntax")?.as_deref())?;
     Ok(Params {
         prompt: fields.text("prompt")?.unwrap_or_default(),
         negative_prompt: fields.text("negativePrompt")?.unwrap_or_default(),
-        syntax: syntax(fields.text("promptSyntax")?.as_deref())?,
+        syntax,
+        // Who writes prompts for A1111 expects its noise levels and its noise.
+        tool: if syntax == Syntax::A1111 { Tool::A1111 } else { Tool::ComfyUi },
         keep_embeddings_whole: fields.truth("keepEmbeddingsWhole")?.unwrap_or(false),
         steps: fields.whole("steps")?.unwrap_or(defaults.steps),
         cfg: fields.number("cfg")?.map_or(defaults.cfg, |cfg| cfg as f32),
         width: fields.whole("width")?.unwrap_or(defaults.width),
         height: fields.whole("height")?.unwrap_or(defaults.height),
-        seed: fields.seed()?.unwrap_or(defaults.seed),
+        seed: fields.seed("seed")?.unwrap_or(defaults.seed),
         sampler: fields.text("sampler")?.map_or(Ok(defaults.sampler), |name| Sampler::from_name(&name))?,
-        schedule: fields.text("scheduler")?.map_or(Ok(defaults.schedule), |name| Schedule::from_name(&name))?,
+        schedule: match fields.text("scheduler")? {
+            None => defaults.schedule,
+            Some(name) => Some(Schedule::from_name(&name)?),
+        },
         clip_skip: fields.whole("clipSkip")?.unwrap_or(defaults.clip_skip),
+        sampling: sampling(&fields)?,
+        generator: match fields.text("rng")? {
+            Some(name) if nvidia(&name)? => Generator::Nvidia,
+            _ => Generator::Cpu,
+        },
+        variation: variation(&fields)?,
+        seed_delta: fields.seed("seedDelta")?.unwrap_or(0),
     })
+}
+
+fn sampling(fields: &Fields) -> Result<Options> {
+    let defaults = Options::default();
+    Ok(Options {
+        eta: fields.number("eta")?,
+        s_noise: fields.number("sNoise")?.unwrap_or(defaults.s_noise),
+        churn: fields.number("sChurn")?.unwrap_or(defaults.churn),
+        churn_min: fields.number("sTmin")?.unwrap_or(defaults.churn_min),
+        churn_max: fields.number("sTmax")?.unwrap_or(defaults.churn_max),
+    })
+}
+
+fn variation(fields: &Fields) -> Result<Option<Variation>> {
+    let strength = fields.number("variationStrength")?.unwrap_or(0.0) as f32;
+    let seed = fields.seed("variationSeed")?.unwrap_or(0);
+    Ok((strength != 0.0).then_some(Variation { seed, strength }))
+}
+
+/// Whose random numbers: PyTorch's on an NVIDIA GPU instead of on a CPU.
+pub fn nvidia(name: &str) -> Result<bool> {
+    match name {
+        "cpu" => Ok(false),
+        "nv" => Ok(true),
+        other => Err(bad("rng", &format!("\"{other}\""), "cpu or nv")),
+    }
 }
 
 /// The grammar of prompts by its name.
@@ -128,8 +190,8 @@ impl<'a> Fields<'a> {
     }
 
     /// A number, a BigInt, or a decimal string; −1 draws one.
-    pub fn seed(&self) -> Result<Option<u64>> {
-        let Some(value) = self.get("seed") else { return Ok(None) };
+    pub fn seed(&self, key: &str) -> Result<Option<u64>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
         let text = match value.as_f64() {
             // Above 2^53 a number is not the one that was written: pass those as strings or BigInts.
             Some(number) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => format!("{number}"),
@@ -144,7 +206,7 @@ impl<'a> Fields<'a> {
         }
         let expected =
             "a whole number from 0 to 18446744073709551615 (above 2^53 as a string or BigInt), or -1 for a random one";
-        text.parse().map(Some).map_err(|_| bad("seed", &shown(&value), expected))
+        text.parse().map(Some).map_err(|_| bad(key, &shown(&value), expected))
     }
 }
 

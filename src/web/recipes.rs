@@ -1,16 +1,16 @@
 //! Recipes for JavaScript: read from pictures and texts, written as texts.
 
-use js_sys::{Array, Object};
+use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::pipeline::KEEP_WHOLE;
 use crate::prompt::Syntax;
-use crate::recipe::{Dialect, Recipe, comfy, infotext, read};
+use crate::recipe::{Dialect, Recipe, Rng, comfy, infotext, read};
 
 use super::errors::to_js;
 use super::object;
-use super::options::{Fields, bad, syntax};
+use super::options::{Fields, SETTINGS, bad, nvidia, syntax};
 
 /// Reads the recipe of a PNG, JPEG or WebP picture, or of a text; `fileName` is what errors call it.
 #[wasm_bindgen(js_name = readRecipe)]
@@ -43,7 +43,7 @@ fn to_object(recipe: &Recipe) -> Object {
         Dialect::Comfy => "comfy".into(),
         Dialect::A1111 => "a1111".into(),
     });
-    object([
+    let made = object([
         ("prompt", recipe.prompt.as_str().into()),
         ("negativePrompt", recipe.negative_prompt.as_str().into()),
         ("steps", size(recipe.steps)),
@@ -54,6 +54,7 @@ fn to_object(recipe: &Recipe) -> Object {
         ("width", size(recipe.width)),
         ("height", size(recipe.height)),
         ("clipSkip", size(recipe.clip_skip)),
+        ("rng", recipe.rng.map_or(JsValue::UNDEFINED, |rng| if rng == Rng::Nvidia { "nv" } else { "cpu" }.into())),
         ("model", text(&recipe.model)),
         ("modelHash", text(&recipe.model_hash)),
         ("vae", text(&recipe.vae)),
@@ -62,16 +63,33 @@ fn to_object(recipe: &Recipe) -> Object {
         ("keepEmbeddingsWhole", recipe.extra.iter().any(is_keep_whole).into()),
         ("template", text(&recipe.raw_prompt)),
         ("negativeTemplate", text(&recipe.raw_negative_prompt)),
-        ("extra", recipe.extra.iter().filter(|pair| !is_keep_whole(pair)).map(pair).collect::<Array>().into()),
+        ("extra", recipe.extra.iter().filter(|pair| !has_a_field(pair)).map(pair).collect::<Array>().into()),
         ("notes", recipe.notes.iter().map(JsValue::from).collect::<Array>().into()),
-    ])
+    ]);
+    for (key, value) in &recipe.extra {
+        if let Some(field) = field_of(key) {
+            // Setting a plain property of a fresh object cannot fail.
+            let _ = Reflect::set(&made, &field.into(), &value.as_str().into());
+        }
+    }
+    made
+}
+
+/// The field of a setting by its name in infotexts; A1111 has two names for η.
+fn field_of(key: &str) -> Option<&'static str> {
+    let key = if key == "Eta DDIM" { "Eta" } else { key };
+    SETTINGS.iter().find(|(_, name)| *name == key).map(|(field, _)| *field)
+}
+
+fn has_a_field(pair: &(String, String)) -> bool {
+    is_keep_whole(pair) || field_of(&pair.0).is_some()
 }
 
 fn is_keep_whole((key, value): &(String, String)) -> bool {
     (key.as_str(), value.as_str()) == KEEP_WHOLE
 }
 
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 29] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -82,6 +100,15 @@ const FIELDS: [&str; 20] = [
     "width",
     "height",
     "clipSkip",
+    "rng",
+    "variationSeed",
+    "variationStrength",
+    "seedDelta",
+    "eta",
+    "sNoise",
+    "sChurn",
+    "sTmin",
+    "sTmax",
     "model",
     "modelHash",
     "vae",
@@ -118,6 +145,11 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
     if fields.has("extra") {
         extra = fields.list("extra")?.iter().map(pair).collect::<Result<_>>()?;
     }
+    for (field, name) in SETTINGS {
+        if let Some(value) = fields.text(field)? {
+            extra.push((name.to_string(), value));
+        }
+    }
     if fields.truth("keepEmbeddingsWhole")? == Some(true) {
         extra.push((KEEP_WHOLE.0.to_string(), KEEP_WHOLE.1.to_string()));
     }
@@ -128,10 +160,11 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         sampler: fields.text("sampler")?,
         scheduler: fields.text("scheduler")?,
         cfg: fields.number("cfg")?.filter(|cfg| cfg.is_finite()),
-        seed: fields.seed()?,
+        seed: fields.seed("seed")?,
         width: fields.whole("width")?,
         height: fields.whole("height")?,
         clip_skip: fields.whole("clipSkip")?,
+        rng: fields.text("rng")?.map(|name| Ok(if nvidia(&name)? { Rng::Nvidia } else { Rng::Cpu })).transpose()?,
         model: fields.text("model")?,
         model_hash: fields.text("modelHash")?,
         vae: fields.text("vae")?,

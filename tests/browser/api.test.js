@@ -66,6 +66,11 @@ test('options: unknown names and useless values are refused by name', async () =
     [{ cfg: Infinity }, 'BAD_OPTION', /cfg/],
     [{ sampler: 'eular' }, 'BAD_OPTION', /eular/],
     [{ scheduler: 'abnormal' }, 'BAD_OPTION', /abnormal/],
+    [{ scheduler: 'turbo', steps: 11 }, 'BAD_OPTION', /11/],
+    [{ rng: 'gpu' }, 'BAD_OPTION', /gpu/],
+    [{ eta: 2 }, 'BAD_OPTION', /eta/],
+    [{ variationStrength: 2 }, 'BAD_OPTION', /variation/],
+    [{ variationSeed: 'x' }, 'BAD_OPTION', /variationSeed/],
     [{ seed: 'abc' }, 'BAD_OPTION', /seed/],
     [{ seed: 1.5 }, 'BAD_OPTION', /seed/],
     [{ seed: '18446744073709551616' }, 'BAD_OPTION', /seed/],
@@ -81,6 +86,27 @@ test('options: unknown names and useless values are refused by name', async () =
     assert.equal(errors[i].code, code, `${Object.keys(options)}: ${JSON.stringify(errors[i])}`);
     assert.match(errors[i].message, words);
   });
+});
+
+test('every sampler and scheduler of the lists makes a picture, each its own', { timeout: 600_000 }, async () => {
+  const made = await page.evaluate(async () => {
+    const { samplers, schedulers } = await import('/pkg/index.js');
+    const make = async (options) => pixels(await sd.generate({ prompt: 'a cat', steps: 3, width: 64, height: 64, ...options }));
+    const made = {};
+    for (const sampler of samplers) made[sampler] = await make({ sampler });
+    for (const scheduler of schedulers) made[scheduler] = await make({ scheduler });
+    for (const options of [{ variationSeed: 5, variationStrength: 0.5 }, { promptSyntax: 'a1111', rng: 'nv' }, { sampler: 'euler_ancestral', eta: 0.5 }]) {
+      made[JSON.stringify(options)] = await make(options);
+    }
+    return made;
+  });
+  const alike = new Map();
+  for (const [name, hash] of Object.entries(made)) alike.set(hash, [...(alike.get(hash) ?? []), name]);
+  // Euler with η 0 is DDIM, and its schedule "normal" is the default one; exponential is polyexponential but for rounding.
+  const twins = [...alike.values()].filter((names) => names.length > 1).map((names) => names.join(' '));
+  const known = [/euler.*ddim.*normal|euler.*normal/, /exponential polyexponential/];
+  assert.ok(twins.every((names) => known.some((pattern) => pattern.test(names))), twins.join('; '));
+  assert.equal(Object.keys(made).length, 23 + 11 + 3);
 });
 
 test('embeddings: what is wrong with a file is said by its code, and the others stay', async () => {

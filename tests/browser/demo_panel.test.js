@@ -48,3 +48,44 @@ test('one click on an example loads the model, adds its embedding, fills the for
   assert.deepEqual(problems, []);
   await page.close();
 });
+
+test('the page opens with an example, which Generate makes with its model and embedding; what was changed stays changed', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(10_000);
+  const value = (label) => page.getByLabel(label, { exact: true }).inputValue();
+  await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();
+  assert.deepEqual([await value('Prompt'), await value('Width'), await value('Seed')], ['embedding:cat', '128', '7']);
+  await page.getByLabel('Steps').fill('3');
+  await page.getByRole('button', { name: 'Generate' }).click();
+  await page.getByRole('img').waitFor();
+  assert.equal(await value('Steps'), '3');
+  assert.deepEqual(await page.locator('#embedding-list .name').allTextContents(), ['cat']);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('a model of one’s own begins with its own settings, not with the example’s', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(10_000);
+  await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();
+  await page.locator('#model-file').setInputFiles({ name: 'own.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'own.safetensors is loaded' }).waitFor();
+  const value = (label) => page.getByLabel(label, { exact: true }).inputValue();
+  assert.deepEqual([await value('Prompt'), await value('Width')], ['', '512']);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('an example embedding is dragged into the prompt', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(10_000);
+  await page.getByRole('group', { name: 'Built-in model' }).getByRole('button').click();
+  await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
+  const prompt = page.getByLabel('Prompt', { exact: true });
+  await prompt.fill('');
+  await page.getByRole('button', { name: 'dog.pt' }).dragTo(prompt);
+  await page.locator('#embedding-list .name', { hasText: 'dog' }).waitFor();
+  assert.equal(await prompt.inputValue(), 'embedding:dog');
+  assert.deepEqual(problems, []);
+  await page.close();
+});

@@ -407,14 +407,16 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
   assert.deepEqual((await names.allTextContents()).sort(), ['<i>a', 'made', 'two-one']);
 
   const recipe = {
-    prompt: 'one two', steps: 1, width: 64, height: 64, seed: '18446744073709551615', sampler: 'dpmpp_2m', promptSyntax: 'a1111',
-    clipSkip: 2, embeddings: [{ name: 'MADE', shortHash: 'abababababab' }, { name: 'gone', shortHash: '' }], notes: ['<u>note'],
+    prompt: 'one two', steps: 1, width: 64, height: 64, seed: '18446744073709551615', sampler: 'dpm_fast', scheduler: 'karras', promptSyntax: 'a1111',
+    clipSkip: 2, rng: 'nv', eta: '0.5', embeddings: [{ name: 'MADE', shortHash: 'abababababab' }, { name: 'gone', shortHash: '' }], notes: ['<u>note'],
   };
   await drop(page, [{ name: 'recipe.pt', text: JSON.stringify(recipe) }]);
   const notes = page.locator('#recipe .notes li');
   await notes.nth(2).waitFor();
   assert.deepEqual((await notes.allTextContents()).slice(1), ['The embedding gone is missing.', '<u>note']);
-  assert.equal(await page.getByLabel('Seed', { exact: true }).inputValue(), recipe.seed);
+  const value = (label) => page.getByLabel(label, { exact: true }).inputValue();
+  assert.equal(await value('Seed'), recipe.seed);
+  assert.deepEqual([await value('Sampler'), await value('Scheduler'), await value('Random numbers'), await value('Eta')], ['euler', 'karras', 'nv', '0.5']);
   await page.getByRole('button', { name: 'Generate' }).click();
   await page.getByRole('button', { name: 'Copy as ComfyUI workflow' }).waitFor();
   await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
@@ -423,6 +425,11 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   assert.match(copied, /^a1111: .*"promptSyntax":"a1111"/);
   assert.match(copied, /"clipSkip":2/);
+
+  // What the next recipe does not say is as usual, not as the last one had it.
+  await drop(page, [{ name: 'plain.pt', text: JSON.stringify({ prompt: 'plain', steps: 1, embeddings: [], notes: [] }) }]);
+  await page.waitForFunction(() => document.querySelector('[name="prompt"]').value === 'plain');
+  assert.deepEqual([await value('Random numbers'), await value('Eta')], ['cpu', '']);
 
   await page.getByText('Paste its recipe').click();
   await page.getByLabel('Recipe text or workflow JSON').fill('nonsense');

@@ -1,5 +1,5 @@
 use wordbrush::gpu::Storage;
-use wordbrush::kernels::{image, sampler_step, scale_latents};
+use wordbrush::kernels::{ROW, image, matrix_offset, sampler_step, scale_latents, step_len};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -16,34 +16,48 @@ fn scaled_and_repeated() {
     }
 }
 
-#[test]
-fn guidance_and_update() {
+/// Guidance over `batch` items (none: a mix alone) and a mix of `r` registers, loop by loop.
+fn mixed(r: usize, batch: usize) {
     let gpu = gpu(Storage::F32);
-    let pixels = 7 * 10;
-    for batch in [1, 2, 6] {
-        let mut numbers = Numbers::new(4);
-        let x = numbers.take(pixels * 4, Storage::F32);
-        let eps = numbers.take(batch * pixels * 4, Storage::F32);
-        let (sigma, keep, toward) = (2.5f64, 0.75f64, 0.25f64);
-        let weights = [99.0f64, 8.0, -1.5, 0.5, 0.0, 2.0]; // the first is never looked at
-        let expected: Vec<f32> = (0..pixels * 4)
-            .map(|i| {
-                let of = |item: usize| f64::from(eps[item * pixels * 4 + i]);
+    let numbers_each = 7 * 10 * 4;
+    let mut numbers = Numbers::new(4);
+    let before = numbers.take(r * numbers_each, Storage::F32);
+    let eps = numbers.take(batch * numbers_each, Storage::F32);
+    let matrix = numbers.take(r * r, Storage::F32);
+    let (skip, out) = (0.75f64, -2.5f64);
+    let weights = [99.0f64, 8.0, -1.5, 0.5, 0.0, 2.0]; // the first is never looked at
+    let expected: Vec<f32> = (0..r * numbers_each)
+        .map(|at| {
+            let (row, i) = (at / numbers_each, at % numbers_each);
+            let mut old: Vec<f64> = (0..r).map(|k| f64::from(before[k * numbers_each + i])).collect();
+            if batch > 0 {
+                let of = |item: usize| f64::from(eps[item * numbers_each + i]);
                 let e = of(0) + (1..batch).map(|item| weights[item] * (of(item) - of(0))).sum::<f64>();
-                let x = f64::from(x[i]);
-                (keep * x + toward * (x - sigma * e)) as f32
-            })
-            .collect();
-        let latents = tensor(&gpu, &[1, 7, 10, 4], Storage::F32, &x);
-        let eps = tensor(&gpu, &[batch, 7, 10, 4], Storage::F32, &eps);
-        let mut step = vec![0.0, 1.0, sigma as f32, 0.0, keep as f32, toward as f32, 0.0, 0.0];
-        step.extend(weights.iter().map(|&weight| weight as f32));
-        step.extend([0.0; 2]);
-        let step = tensor(&gpu, &[16], Storage::F32, &step);
-        let (plan, ()) = gpu.record("test", || sampler_step(&eps, &step, &latents));
-        plan.run();
-        let found = pollster::block_on(latents.read()).expect("read");
-        close("sampler_step", Storage::F32, &found, &expected);
+                old[1] = skip * old[0] + out * e;
+            }
+            (0..r).map(|k| f64::from(matrix[row * r + k]) * old[k]).sum::<f64>() as f32
+        })
+        .collect();
+    let registers = tensor(&gpu, &[r, 7, 10, 4], Storage::F32, &before);
+    let eps = (batch > 0).then(|| tensor(&gpu, &[batch, 7, 10, 4], Storage::F32, &eps));
+    let mut step = vec![0.0, 1.0, skip as f32, out as f32];
+    step.extend(weights[..batch].iter().map(|&weight| weight as f32));
+    step.resize(matrix_offset(batch), f32::NAN); // padding is never looked at
+    for row in matrix.chunks(r) {
+        step.extend(row);
+        step.extend(vec![f32::NAN; ROW - r]);
+    }
+    let step = tensor(&gpu, &[step_len(batch, r)], Storage::F32, &step);
+    let (plan, ()) = gpu.record("test", || sampler_step(eps.as_ref(), &step, &registers));
+    plan.run();
+    let found = pollster::block_on(registers.read()).expect("read");
+    close("sampler_step", Storage::F32, &found, &expected);
+}
+
+#[test]
+fn guidance_and_registers() {
+    for (r, batch) in [(2, 1), (2, 2), (3, 5), (7, 6), (5, 2), (2, 0), (7, 0)] {
+        mixed(r, batch);
     }
 }
 

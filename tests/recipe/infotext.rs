@@ -1,7 +1,7 @@
 //! A1111's infotext (spec/product.md B1, B2).
 
 use wordbrush::recipe::infotext::{parse, write};
-use wordbrush::recipe::{Dialect, Recipe, from_text, names};
+use wordbrush::recipe::{Dialect, Recipe, Rng, from_text, names};
 
 use crate::{by_the_sea, porsche, some};
 
@@ -116,14 +116,14 @@ fn old_names_carry_their_scheduler() {
     expect("Sampler: DDIM", "ddim", "ddim_uniform");
     expect("Sampler: UniPC, Schedule type: KL Optimal", "uni_pc", "kl_optimal");
     expect("Sampler: Foo Karras", "Foo Karras", "");
-    expect("Sampler: \u{e9}Karras, Schedule type: Turbo", "\u{e9}Karras", "Turbo");
+    expect("Sampler: \u{e9}Karras, Schedule type: Turbo", "\u{e9}Karras", "turbo");
 }
 
 #[test]
 fn every_name_comes_back() {
     let samplers =
-        ["euler", "dpmpp_2m_sde_gpu", "uni_pc_bh2", "PLMS", "Restart", "heunpp2", "ipndm", "DPM++ 2M", "x, y", "lcm"];
-    let schedulers = ["normal", "linear_quadratic", "Turbo", "Align Your Steps", "beta", "automatic", "kl_optimal"];
+        ["euler", "dpmpp_2m_sde_gpu", "uni_pc_bh2", "plms", "Restart", "heunpp2", "ipndm", "DPM++ 2M", "x, y", "lcm"];
+    let schedulers = ["normal", "linear_quadratic", "turbo", "align_your_steps", "beta", "automatic", "kl_optimal"];
     for sampler in samplers {
         for scheduler in schedulers {
             let recipe = Recipe { sampler: some(sampler), scheduler: some(scheduler), ..by_the_sea() };
@@ -149,9 +149,17 @@ fn numbers_that_are_none_are_left_out_with_a_note() {
 }
 
 #[test]
-fn noise_of_a_gpu_is_noted() {
-    for line in ["Steps: 1, Seed: 1, Size: 8x8", "Steps: 1, Seed: 1, RNG: NV"] {
-        assert!(parse(&format!("p\n{line}")).notes[0].contains("RNG"), "{line}");
+fn whose_random_numbers() {
+    let cases = [
+        ("Steps: 1, Seed: 1, Size: 8x8", Rng::Nvidia),
+        ("Steps: 1, Seed: 1, RNG: NV", Rng::Nvidia),
+        ("Steps: 1, Seed: 1, RNG: CPU", Rng::Cpu),
+        ("Steps: 1, Seed: 1, Version: ComfyUI", Rng::Cpu),
+    ];
+    for (line, rng) in cases {
+        let recipe = parse(&format!("p\n{line}"));
+        assert_eq!(recipe.rng, Some(rng), "{line}");
+        assert_eq!(parse(&write(&recipe)).rng, Some(rng), "{line}");
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use wordbrush::recipe::images::{embed_in_png, png_chunks};
-use wordbrush::recipe::{Dialect, Recipe, comfy, infotext, read};
+use wordbrush::recipe::{Dialect, Recipe, Rng, comfy, infotext, read};
 
 /// Pieces of text that mean something to one of the formats.
 const PIECES: [&str; 26] = [
@@ -78,6 +78,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             vae: names.4,
             embeddings: names.5,
             dialect: Some(dialect),
+            rng: Some(if numbers.0 % 3 == 0 { Rng::Nvidia } else { Rng::Cpu }),
             extra,
             notes: Vec::new(),
         }
@@ -117,7 +118,8 @@ proptest! {
 #[test]
 fn what_is_open_stays_open_or_gets_the_formats_default() {
     let back = silent(infotext::parse(&infotext::write(&Recipe::default())));
-    let expected = Recipe { clip_skip: Some(1), dialect: Some(Dialect::A1111), ..Recipe::default() };
+    let (clip_skip, dialect, rng) = (Some(1), Some(Dialect::A1111), Some(Rng::Cpu));
+    let expected = Recipe { clip_skip, dialect, rng, ..Recipe::default() };
     assert_eq!(back, expected);
     let back = comfy::parse(&comfy::api_json(&Recipe::default())).expect("a recipe");
     assert_eq!((back.steps, back.cfg, back.seed, back.width), (Some(20), Some(8.0), Some(0), Some(512)));

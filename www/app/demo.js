@@ -25,6 +25,11 @@ export class Demo {
     return this.#file(this.model.file, this.model.name, onProgress);
   }
 
+  // Whether a file is the built-in model.
+  has(file) {
+    return this.#files.get(this.model.file) === file;
+  }
+
   async embeddingFile(name) {
     const { file } = this.embeddings.find((embedding) => embedding.name === name);
     return this.#file(file, file.split('/').pop());

@@ -1,6 +1,7 @@
 // The model that comes with the page, and its examples.
 
 import { defaults } from '../pkg/index.js';
+import { usualSettings } from '../ui/prompt_form.js';
 import { Demo } from './demo.js';
 import { addEmbeddings } from './embeddings.js';
 import { loadModel, showLoad } from './model.js';
@@ -23,8 +24,10 @@ async function aboutDemo(work) {
 export const loadDemo = () => aboutDemo(async () => {
   const file = await app.demo.modelFile(showLoad);
   if (app.sd && app.source === file) return;
+  const shown = app.example;
   await loadModel(file);
-  form.fill(app.demo.settings);
+  if (!shown) form.fill(app.demo.settings);
+  for (const name of shown?.embeddings ?? []) await addDemoEmbedding(name);
 });
 
 export const addDemoEmbedding = (name) => aboutDemo(async () => {
@@ -37,12 +40,25 @@ export async function playExample({ embeddings, ...settings }) {
   await loadDemo();
   if (!app.sd) return;
   for (const name of embeddings) await addDemoEmbedding(name);
-  form.fill({ ...defaults, ...app.demo.settings, ...settings });
+  form.fill({ ...defaults, ...usualSettings, ...app.demo.settings, ...settings });
   await generate();
 }
+
+// Makes the picture that the page was opened with, as far as the form still shows it: it brings its model and embeddings.
+export async function generateExample() {
+  await loadDemo();
+  if (app.sd) await generate();
+}
+
+// Whether "Generate" means that picture.
+export const exampleWaits = () => app.example !== null && !app.sd && !app.loading && form.prompts[0] === app.example.prompt;
 
 export async function openDemo() {
   app.demo = await Demo.open();
   if (app.demo) $('demo').show(app.demo);
+  if (app.demo && !app.sd && !app.loading && form.prompts.every((prompt) => prompt === '')) {
+    [app.example] = app.demo.examples;
+    form.fill({ ...app.demo.settings, ...app.example });
+  }
   await keepForOffline(app.demo).catch(() => {}); // Without it the page needs the network, as any page does.
 }

@@ -1,11 +1,11 @@
 // The model: loading it and its VAE, saying what is loaded, and coming back after a crash.
 
-import { StableDiffusion } from '../pkg/index.js';
+import { StableDiffusion, defaults } from '../pkg/index.js';
 import { modelName } from '../ui/files.js';
 import { bytes, duration, sentences } from '../ui/format.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
 import { countTokens } from './picture.js';
-import { $, app, kept, loadProgress, messages } from './state.js';
+import { $, app, form, kept, loadProgress, messages } from './state.js';
 
 let recovered = -Infinity; // when a crash was last answered
 
@@ -22,6 +22,7 @@ export async function loadModel(chosen) {
     if (chosen !== app.source) app.vae = null;
     [app.sd, app.source] = [next, chosen];
     pictureOfOld.then(() => old?.dispose());
+    leaveExample();
     for (const file of kept.keys()) await addEmbedding(file);
   } catch (error) {
     if (control.signal.aborted) return; // a newer choice took its place
@@ -34,6 +35,12 @@ export async function loadModel(chosen) {
   showModel();
   showEmbeddings();
   countTokens();
+}
+
+// What the page was opened with is meant for the built-in model; whoever brings another starts from its size and settings.
+function leaveExample() {
+  if (app.example && !app.demo.has(app.source) && form.prompts[0] === app.example.prompt) form.fill(defaults);
+  app.example = null;
 }
 
 export function showLoad({ loaded, total, bytesPerSecond, etaSeconds }) {

@@ -2,6 +2,7 @@
 
 import { readRecipe, recipeText } from '../pkg/index.js';
 import { saysItHoldsEmbedding } from '../ui/files.js';
+import { usualSettings } from '../ui/prompt_form.js';
 import { missingEmbeddings } from '../ui/recipe_panel.js';
 import { addEmbedding, addEmbeddings, showEmbeddings } from './embeddings.js';
 import { recover } from './model.js';
@@ -13,7 +14,7 @@ export async function useRecipe(given, from, hint) {
   messages.clear('recipe');
   try {
     const read = await readRecipe(given);
-    const refused = form.fill({ ...read, ...templatesOf(read) });
+    const refused = form.fill({ ...usualSettings, ...read, rng: read.rng ?? usualSettings.rng, ...templatesOf(read) });
     app.recipe = { recipe: read, from, refused };
     showRecipe();
   } catch (error) {

@@ -13,6 +13,7 @@ export const app = {
   making: null, // the AbortController of the picture under way
   made: Promise.resolve(), // settles with the picture under way
   demo: null, // the built-in model and its examples, where the page comes with them
+  example: null, // the example that the form shows since the page was opened
   recipe: null, // {recipe, from, refused}: the one that filled the form
 };
 

@@ -24,19 +24,18 @@ class DemoPanel extends HTMLElement {
       });
       return chip;
     });
-    const group = (label, ...children) => {
-      const made = element('div', { className: 'buttons' }, ...children);
+    const group = (label, shown, ...children) => {
+      const made = element('div', { className: 'buttons' }, ...(shown ? [element('span', { className: 'quiet', textContent: shown, ariaHidden: 'true' })] : []), ...children);
       made.setAttribute('role', 'group');
       made.setAttribute('aria-label', label);
       return made;
     };
     this.replaceChildren(
       element('p', { textContent: model.about }),
-      group('Built-in model', load),
-      element('p', { className: 'quiet', textContent: 'Examples make their picture at once:' }),
-      group('Examples', ...plays),
-      element('p', { className: 'quiet', textContent: 'Embeddings made for it, to click or to drag into the prompt:' }),
-      group('Example embeddings', ...chips),
+      group('Built-in model', '', load),
+      group('Examples', 'Examples', ...plays),
+      group('Example embeddings', 'Embeddings', ...chips),
+      element('p', { className: 'quiet', textContent: 'An example makes its picture at once; an embedding is clicked to be added, or dragged into the prompt.' }),
     );
     this.closest('section').hidden = false;
   }

@@ -2,7 +2,13 @@
 
 import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
 
-const NUMBERS = ['steps', 'cfg', 'width', 'height', 'clipSkip'];
+const NUMBERS = ['steps', 'cfg', 'width', 'height', 'clipSkip', 'variationStrength', 'sNoise', 'sChurn', 'sTmin'];
+// Settings of noise and sampler, as they are where nobody says otherwise.
+export const usualSettings = Object.freeze({
+  rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', eta: '', sNoise: 1, sChurn: 0, sTmin: 0, sTmax: '',
+});
+// An empty field leaves these to the engine.
+const OPTIONAL = ['eta', 'sTmax'];
 const SYNTAXES = new Map([['comfy', 'ComfyUI'], ['a1111', 'AUTOMATIC1111']]);
 
 class PromptForm extends HTMLElement {
@@ -63,6 +69,7 @@ class PromptForm extends HTMLElement {
     const values = new FormData(this.#form);
     const options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
     for (const name of NUMBERS) options[name] = options[name] === '' ? NaN : Number(options[name]);
+    for (const name of OPTIONAL) options[name] = options[name] === '' ? undefined : Number(options[name]);
     options.keepEmbeddingsWhole = values.has('keepEmbeddingsWhole');
     options.prompt = values.get('prompt');
     options.negativePrompt = values.get('negativePrompt');

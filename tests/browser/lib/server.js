@@ -11,8 +11,12 @@ const MIME = {
   '.wasm': 'application/wasm', '.json': 'application/json', '.svg': 'image/svg+xml', '.png': 'image/png',
 };
 
+export const DEMO = '/www/demo/index.json';
+
 // `made` maps URL paths to the bytes, or to the path of the file, that is served there instead of the repository's.
 export async function serve(made = new Map()) {
+  // Pages open without the built-in model, but for those of the tests that are about it.
+  if (!made.has(DEMO)) made.set(DEMO, Buffer.from('null'));
   const requests = [];
   const server = createServer(async (request, response) => {
     const asked = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));

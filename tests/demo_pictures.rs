@@ -1,0 +1,120 @@
+//! The published demo model draws what prompts and embeddings say: a part of what `examples/demo_model` measures, with the
+//! very files that the page offers.
+
+#[path = "../examples/demo_model/attributes.rs"]
+mod attributes;
+#[path = "../examples/demo_model/held_out.rs"]
+#[allow(dead_code, reason = "demo.rs uses all of it")]
+mod held_out;
+#[path = "../examples/demo_model/scores.rs"]
+#[allow(dead_code, reason = "demo.rs uses all of it")]
+mod scores;
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use attributes::Reading;
+use scores::{Prompts, Scores};
+use wordbrush::files::MemorySource;
+use wordbrush::files::textual_inversion::Embedding;
+use wordbrush::gpu::Options;
+use wordbrush::pipeline::{Params, StableDiffusion};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The model as the page unpacks it.
+fn model() -> StableDiffusion {
+    let packed = std::fs::read(root().join("www/demo/shapes.safetensors.gz")).expect("the model");
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("gzip");
+    pollster::block_on(async {
+        let source = Rc::new(MemorySource::new("shapes.safetensors", bytes));
+        let mut sd = StableDiffusion::open(vec![source], Options::default()).await.unwrap_or_else(|e| panic!("{e}"));
+        while sd.load().await.unwrap_or_else(|e| panic!("{e}")) {}
+        sd
+    })
+}
+
+fn embeddings() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(root().join("www/demo/embeddings")).expect("the embeddings");
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
+}
+
+fn add(sd: &mut StableDiffusion, path: &Path) -> Vec<Rc<Embedding>> {
+    let name = path.file_name().expect("a name").to_string_lossy();
+    sd.add_embedding(&name, &std::fs::read(path).expect("an embedding")).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn draw(sd: &StableDiffusion, prompt: &str, negative: &str, seed: u64) -> Reading {
+    let params = Params {
+        prompt: prompt.to_string(),
+        negative_prompt: negative.to_string(),
+        cfg: 6.0,
+        width: 128,
+        height: 128,
+        seed,
+        ..Params::default()
+    };
+    let image = pollster::block_on(async {
+        let mut generation = sd.start(&params).await.unwrap_or_else(|e| panic!("{e}"));
+        while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+        generation.image(sd).await.unwrap_or_else(|e| panic!("{e}"))
+    });
+    let rgb: Vec<u8> = image.rgba.chunks(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+    attributes::read(&rgb, 128, 128)
+}
+
+fn prompts() -> Prompts {
+    let path = root().join("examples/demo_model/prompts.json");
+    serde_json::from_slice(&std::fs::read(path).expect("prompts.json")).expect("prompts")
+}
+
+/// The scores of `count` pictures, evenly from a set.
+fn scores(sd: &StableDiffusion, prompts: &Prompts, set: &str, count: usize) -> Scores {
+    let jobs = prompts.jobs(set);
+    let chosen = (0..count).map(|n| &jobs[n * jobs.len() / count]);
+    let drawn: HashMap<&str, Reading> =
+        chosen.map(|job| (job.file.as_str(), draw(sd, &job.prompt, "", job.seed))).collect();
+    let scores = Scores::of(prompts, set, |file| Ok::<_, String>(drawn.get(file).cloned())).expect("scores");
+    println!("{scores}");
+    scores
+}
+
+/// The bounds leave room for chance in so few pictures; the model card has the numbers of all.
+#[test]
+fn pictures_show_what_the_prompts_say() {
+    let scores = scores(&model(), &prompts(), "attributes", 24);
+    let share = scores.all_attributes;
+    assert!(share.right * 100 >= share.of * 84, "{share}");
+}
+
+#[test]
+fn embeddings_bring_their_concepts() {
+    let (mut sd, prompts) = (model(), prompts());
+    let missing = scores(&sd, &prompts, "concepts-missing", 6).concept.expect("concepts");
+    embeddings().iter().for_each(|path| drop(add(&mut sd, path)));
+    let there = scores(&sd, &prompts, "concepts", 18).concept.expect("concepts");
+    assert!(there.right * 100 >= there.of * 75, "{there}");
+    let without = scores(&sd, &prompts, "concepts-without", 6).concept.expect("concepts");
+    assert!(missing.right + without.right <= 3, "{missing}, {without}");
+}
+
+#[test]
+fn every_example_embedding_is_read() {
+    let mut sd = model();
+    let files = embeddings();
+    for ending in ["pt", "bin", "safetensors", "png"] {
+        assert!(files.iter().any(|path| path.extension().is_some_and(|found| found == ending)), "no .{ending}");
+    }
+    for path in &files {
+        let added = add(&mut sd, path);
+        let stem = path.file_stem().expect("a name").to_string_lossy();
+        assert_eq!(added.iter().map(|e| (e.name.as_str(), e.width)).collect::<Vec<_>>(), [(&*stem, 64)]);
+    }
+}

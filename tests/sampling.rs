@@ -1,0 +1,161 @@
+//! Samplers on networks: a picture's registers on the GPU and on the CPU are those of the sampler's program, run in f64
+//! around candle's UNet. (That the programs are those of k-diffusion and diffusers is for `samplers.rs`.)
+
+#[path = "support/checkpoints.rs"]
+mod checkpoints;
+mod support;
+
+use checkpoints::{arrays, file, load};
+use support::relative_error;
+use wordbrush::files::Checkpoint;
+use wordbrush::gpu::Storage;
+use wordbrush::pipeline::{Params, StableDiffusion};
+use wordbrush::prompt::Syntax;
+use wordbrush::reference::Reference;
+use wordbrush::samplers::{Generator, Levels, Options, Request, Sampler, Schedule, Seeds, Sigmas, Tool, Variation};
+
+/// candle's feed-forward has the tanh form of GELU, and every evaluation carries the difference on (`on_cpu.rs`); noise in
+/// the wrong order or place is off by 1.
+const OTHER_GELU: f64 = 1e-3;
+
+fn small(sampler: Sampler) -> Params {
+    let schedule = Some(Schedule::Karras);
+    Params { prompt: "a cat".into(), steps: 3, width: 64, height: 72, cfg: 3.0, sampler, schedule, ..Params::default() }
+}
+
+/// Latents in the middle (denoised) and at the end, and what the UNet saw.
+struct Found {
+    denoised: Vec<f32>,
+    latents: Vec<f32>,
+    context: Vec<f32>,
+}
+
+fn generate(sd: &StableDiffusion, params: &Params) -> Found {
+    pollster::block_on(async {
+        let mut generation = sd.start(params).await.unwrap_or_else(|e| panic!("{e}"));
+        while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+        Found {
+            denoised: generation.denoised().await.expect("latents"),
+            latents: generation.latents().await.expect("latents"),
+            context: generation.context().await.expect("a context"),
+        }
+    })
+}
+
+/// The same by `Program::run`: the last denoised latents and the last ones.
+fn by_program(reference: &Reference, params: &Params, context: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let (trained, tool, size) = (Sigmas::sd15(), params.tool, [params.height / 8, params.width / 8]);
+    let request = Request {
+        tool,
+        sampler: params.sampler,
+        schedule: params.schedule,
+        steps: params.steps,
+        denoise: 1.0,
+        picture: false,
+        exact_steps: false,
+    };
+    let levels = Levels::new(&request, &trained).expect("levels");
+    let program = params.sampler.program(&levels.sigmas, &params.sampling);
+    let (generator, seed, variation) = (params.generator, params.seed, params.variation);
+    let seed_delta = params.seed_delta;
+    let seeds = Seeds { tool, generator, seed, size, variation, seed_delta, ..Seeds::default() };
+    let first = seeds.initial().iter().map(|noise| f64::from(noise * levels.noise_scale)).collect();
+    let mut noise = seeds.for_steps(params.sampler, levels.brownian);
+    let (negative, positive) = context.split_at(context.len() / 2);
+    let network = |x: &[f64], sigma: f64| -> Vec<f64> {
+        let scaled: Vec<f32> = x.iter().map(|x| (x / (sigma * sigma + 1.0).sqrt()) as f32).collect();
+        let time = f64::from(trained.time(sigma as f32, tool));
+        let eps = |rows: &[f32]| {
+            reference.unet(&scaled, [1, 4, size[0], size[1]], time, rows, 77).unwrap_or_else(|e| panic!("{e}"))
+        };
+        let (without, with) = (eps(negative), eps(positive));
+        let guided = without.iter().zip(&with).map(|(a, b)| f64::from(*a) + f64::from(params.cfg) * f64::from(b - a));
+        x.iter().zip(guided).map(|(x, eps)| x - sigma * eps).collect()
+    };
+    let draw = |draw| noise.draw(draw).into_iter().map(f64::from).collect();
+    let mut denoised = Vec::new();
+    let last = program.run(first, network, draw, |_, _, d| {
+        denoised = d.iter().map(|d| *d as f32).collect();
+        true
+    });
+    (denoised, last.iter().map(|x| *x as f32 * levels.final_scale).collect())
+}
+
+struct Both {
+    gpu: StableDiffusion,
+    cpu: StableDiffusion,
+    reference: Reference,
+}
+
+impl Both {
+    fn new() -> Self {
+        let checkpoint = arrays("two_levels");
+        pollster::block_on(async {
+            let mut cpu = StableDiffusion::open_on_cpu(file(&checkpoint)).await.unwrap_or_else(|e| panic!("{e}"));
+            while cpu.load().await.unwrap_or_else(|e| panic!("{e}")) {}
+            let opened = Checkpoint::open(file(&checkpoint)).await.unwrap_or_else(|e| panic!("{e}"));
+            let reference = Reference::open(&opened).await.unwrap_or_else(|e| panic!("{e}"));
+            Self { gpu: load(file(&checkpoint), Storage::F32), cpu, reference }
+        })
+    }
+
+    fn agree(&self, case: &str, params: &Params) {
+        let found = generate(&self.gpu, params);
+        let (denoised, latents) = by_program(&self.reference, params, &found.context);
+        let errors = [relative_error(&found.denoised, &denoised), relative_error(&found.latents, &latents)];
+        let on_cpu = relative_error(&generate(&self.cpu, params).latents, &latents);
+        println!("{case}: denoised {:.1e}, latents {:.1e}, on the CPU {on_cpu:.1e}", errors[0], errors[1]);
+        assert!(errors[0].max(errors[1]).max(on_cpu) < OTHER_GELU, "{case}: {errors:?}, on the CPU {on_cpu:e}");
+    }
+}
+
+#[test]
+fn every_sampler() {
+    let both = Both::new();
+    for sampler in Sampler::ALL {
+        both.agree(sampler.name(), &small(sampler));
+    }
+}
+
+#[test]
+fn every_schedule_and_a1111s_conventions() {
+    let both = Both::new();
+    for schedule in Schedule::ALL {
+        both.agree(schedule.name(), &Params { schedule: Some(schedule), ..small(Sampler::Dpmpp2m) });
+    }
+    let a1111 = |sampler| Params { tool: Tool::A1111, syntax: Syntax::A1111, schedule: None, ..small(sampler) };
+    for sampler in
+        [Sampler::EulerAncestral, Sampler::Heun, Sampler::DpmppSde, Sampler::Ddim, Sampler::Plms, Sampler::UniPc]
+    {
+        both.agree(&format!("A1111's {}", sampler.a1111_name()), &a1111(sampler));
+    }
+    let varied = Params {
+        generator: Generator::Nvidia,
+        variation: Some(Variation { seed: 7, strength: 0.3 }),
+        seed_delta: 31337,
+        ..a1111(Sampler::EulerAncestral)
+    };
+    both.agree("a variation, NVIDIA's numbers, ENSD", &varied);
+    let sampling = Options { eta: Some(0.5), s_noise: 1.1, churn: 5.0, ..Options::default() };
+    for sampler in [Sampler::Euler, Sampler::EulerAncestral, Sampler::Ddim] {
+        both.agree(&format!("{} with settings", sampler.name()), &Params { sampling, ..small(sampler) });
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_refused() {
+    let both = Both::new();
+    let refused = |params: Params| {
+        let error = pollster::block_on(both.gpu.start(&params)).err().expect("a refusal");
+        assert_eq!(error.code, wordbrush::Code::BadOption, "{error}");
+        error.message
+    };
+    let eta = Options { eta: Some(2.0), ..Options::default() };
+    assert!(refused(Params { sampling: eta, ..small(Sampler::Euler) }).contains("eta"));
+    let variation = Some(Variation { seed: 1, strength: f32::NAN });
+    assert!(refused(Params { variation, ..small(Sampler::Euler) }).contains("variation"));
+    let turbo = Params { schedule: Some(Schedule::Turbo), steps: 11, ..small(Sampler::Euler) };
+    assert!(refused(turbo).contains("11"));
+    let too_few = Params { tool: Tool::A1111, schedule: None, steps: 1, ..small(Sampler::Ddim) };
+    assert!(refused(too_few).contains("steps"));
+}
