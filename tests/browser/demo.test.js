@@ -1,0 +1,108 @@
+// The built-in model in real Chromium, with its own files: what the page opens with, clicked through, its pictures read.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { drop, launch, openPage, requireWebGPU, screenshot } from './lib/browser.js';
+import { fixtures } from './lib/fixtures.js';
+import { DEMO, serve } from './lib/server.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const OUT = fileURLToPath(new URL('./out/', import.meta.url));
+
+let server;
+let browser;
+
+before(async () => {
+  server = await serve(new Map([
+    ...fixtures(),
+    [DEMO, `${ROOT}www/demo/index.json`],
+    ['/made/other.safetensors', `${ROOT}tests/golden/models/two_levels.safetensors`], // of text width 128
+  ]));
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  server?.close();
+});
+
+// What the attribute reader finds in the picture on the page.
+async function look(page, name) {
+  const base64 = await page.getByRole('img').evaluate(async (img) => {
+    const bytes = new Uint8Array(await (await fetch(img.src)).arrayBuffer());
+    return btoa(String.fromCharCode(...bytes));
+  });
+  const path = `${OUT}${name}.png`;
+  writeFileSync(path, Buffer.from(base64, 'base64'));
+  const args = ['run', '--quiet', '--example', 'demo_model', '--', 'read', '--png', path];
+  return JSON.parse(execFileSync('cargo', args, { cwd: ROOT, encoding: 'utf8' }));
+}
+
+// Waits until the page is done with the picture after `change`.
+async function picture(page, change) {
+  const before = await page.getByRole('img').getAttribute('src').catch(() => null);
+  await change();
+  await page.waitForFunction((before) => {
+    const img = document.querySelector('#picture img, picture-frame img');
+    return img && img.src !== before && img.complete && !document.querySelector('#stop:enabled');
+  }, before, { timeout: 300_000 });
+}
+
+test('the first example makes its picture at one click, and the embedding is what makes it', { timeout: 900_000 }, async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  await requireWebGPU(page);
+  page.setDefaultTimeout(300_000);
+  const { examples } = await (await fetch(`${server.url}/www/demo/index.json`)).json();
+  const example = examples[0];
+  await screenshot(page, 'demo-opened');
+
+  await picture(page, () => page.getByRole('group', { name: 'Examples', exact: true }).getByRole('button', { name: example.title, exact: true }).click());
+  const there = await look(page, 'demo-with-embedding');
+  assert.deepEqual([there.shape, there.style, there.failure], [example.shows.shape, example.shows.style, ''], JSON.stringify(there));
+  assert.ok(Math.abs(there.hue - example.shows.hue) <= 14, `hue ${there.hue}`);
+  await screenshot(page, 'demo-with-embedding-page');
+
+  // The same seed with the embedding's word left out.
+  const prompt = page.getByLabel('Prompt', { exact: true });
+  await prompt.fill(example.prompt.replace(/embedding:\S+/, 'shape'));
+  await picture(page, () => page.getByRole('button', { name: 'Generate' }).click());
+  const without = await look(page, 'demo-without-embedding');
+  const same = without.shape === there.shape && without.style === there.style && Math.abs(without.hue - example.shows.hue) <= 14;
+  assert.ok(!same, `without the embedding: ${JSON.stringify(without)}`);
+
+  // And one of words alone.
+  await picture(page, () => page.getByRole('button', { name: 'Only words' }).click());
+  const plain = await look(page, 'demo-plain');
+  assert.deepEqual(
+    [plain.count, plain.style, plain.colour, plain.shape, plain.background],
+    [2, 'outlined', 'pink', 'star', 'white'],
+    JSON.stringify(plain),
+  );
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('an embedding of another model waits for its own, listed, and comes back with it', { timeout: 600_000 }, async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(120_000);
+  const load = page.getByRole('group', { name: 'Built-in model' }).getByRole('button');
+  await load.click();
+  await page.locator('#model-status', { hasText: 'shapes.safetensors is loaded' }).waitFor();
+  // The example on the page brought its embedding along.
+  await page.locator('#embedding-list .name', { hasText: 'teal-star' }).waitFor();
+  await drop(page, [{ name: 'wide.pt', url: '/made/wide.pt' }]);
+  await page.locator('#embedding-list li', { hasText: 'another text width' }).waitFor();
+  assert.deepEqual(await page.locator('#embedding-list .name').allTextContents(), ['teal-star']);
+
+  await drop(page, [{ name: 'other.safetensors', url: '/made/other.safetensors' }]);
+  await page.locator('#model-status', { hasText: 'other.safetensors is loaded' }).waitFor();
+  await page.locator('#embedding-list li', { hasText: 'teal-star.pt' }).filter({ hasText: 'another text width' }).waitFor();
+
+  await load.click();
+  await page.locator('#model-status', { hasText: 'shapes.safetensors is loaded' }).waitFor();
+  await page.locator('#embedding-list .name', { hasText: 'teal-star' }).waitFor();
+  assert.deepEqual(problems, []);
+  await page.close();
+});
