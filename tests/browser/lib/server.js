@@ -18,7 +18,9 @@ export async function serve(made = new Map()) {
   // Pages open without the built-in model, but for those of the tests that are about it.
   if (!made.has(DEMO)) made.set(DEMO, Buffer.from('null'));
   const requests = [];
+  let down = false;
   const server = createServer(async (request, response) => {
+    if (down) return request.socket.destroy();
     const asked = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
     const path = asked.replace(/^\/www\/pkg\//, '/pkg/'); // www/pkg is a link
     requests.push(path);
@@ -39,6 +41,9 @@ export async function serve(made = new Map()) {
     url: `http://127.0.0.1:${server.address().port}`,
     made,
     requests,
+    // From now on every request fails, as without a network.
+    goDown: () => { down = true; server.closeAllConnections(); },
+    comeBack: () => { down = false; },
     close: () => { server.closeAllConnections(); server.close(); },
   };
 }
