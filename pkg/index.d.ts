@@ -144,8 +144,8 @@ export interface GenerateOptions {
 export type PromptSyntax = 'comfy' | 'a1111';
 
 /**
- * The samplers, by their ComfyUI names (`plms`, which ComfyUI lacks, by A1111's). Those that end in `_gpu` make their noise as
- * ComfyUI does on a GPU.
+ * The samplers, by their ComfyUI names (`plms`, which ComfyUI lacks, by A1111's). Those that end in `_gpu` take their noise from
+ * where `rng` says, as ComfyUI does from the GPU it runs on; the others’ Brownian noise is a CPU’s in any case.
  */
 export type Sampler =
   'euler' | 'euler_ancestral' | 'heun' | 'dpm_2' | 'dpm_2_ancestral' | 'lms' | 'dpmpp_2s_ancestral' | 'dpmpp_sde' |

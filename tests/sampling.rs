@@ -137,6 +137,11 @@ fn every_schedule_and_a1111s_conventions() {
     };
     both.agree("a variation, NVIDIA's numbers, ENSD", &varied);
     let sampling = Options { eta: Some(0.5), s_noise: 1.1, churn: 5.0, ..Options::default() };
+    // Noise that is drawn and counts for nothing has its place too.
+    let silent = Options { s_noise: 0.0, ..Options::default() };
+    for sampler in [Sampler::EulerAncestral, Sampler::Dpmpp3mSde, Sampler::Lcm] {
+        both.agree(&format!("{} without its noise", sampler.name()), &Params { sampling: silent, ..small(sampler) });
+    }
     for sampler in [Sampler::Euler, Sampler::EulerAncestral, Sampler::Ddim] {
         both.agree(&format!("{} with settings", sampler.name()), &Params { sampling, ..small(sampler) });
     }

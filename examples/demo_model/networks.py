@@ -13,8 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 SCALING = 0.18215
 # What is left of a picture at t = 999 of SD's schedule is enough to tell background and places of pictures as plain as these, and
-# then the network believes it rather than the words. Latents of half the usual deviation drown (Chen, "On the importance of
-# noise scheduling for diffusion models", 2023: input scaling).
+# then the network believes it rather than the words. Of latents of half the usual deviation less is left (Chen, "On the importance
+# of noise scheduling for diffusion models", 2023: input scaling): enough less for backgrounds, not for places (README.md).
 DEVIATION = 0.5
 TEXT_WIDTH = 64
 TEXT_TOKENS = 77

@@ -162,11 +162,15 @@ impl Program {
         let mut live = [false; MAX_REGISTERS];
         (live[0], live[1]) = (true, true);
         for op in self.ops() {
-            let Op::Mix(rows) = op else { continue };
-            rows.iter().for_each(|(reg, form)| {
-                live[reg.index()] = true;
-                form.terms().for_each(|(reg, _)| live[reg.index()] = true);
-            });
+            match op {
+                Op::Denoise { .. } => {}
+                // Also where its factor is 0: it is put there all the same.
+                Op::Noise(_) => live[Reg::NOISE.index()] = true,
+                Op::Mix(rows) => rows.iter().for_each(|(reg, form)| {
+                    live[reg.index()] = true;
+                    form.terms().for_each(|(reg, _)| live[reg.index()] = true);
+                }),
+            }
         }
         (0..MAX_REGISTERS as u8).map(Reg).filter(|reg| live[reg.index()]).collect()
     }
