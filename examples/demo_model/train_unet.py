@@ -6,6 +6,7 @@ classifier-free guidance. Writes target/demo-model/unet.pt and text_encoder.pt (
 """
 
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,23 +19,46 @@ from captions import Vocabulary
 from pictures import any_scene, caption, draw
 from training import DEVICE, WORK, Training
 
-STEPS, BATCH, PICTURES = 4400, 32, 10240
+BATCH = 32
 EMPTY_CAPTIONS = 0.1
 NOISY = 0.25  # the picture's error counts with the SNR to this power where there is more noise than picture
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: of `BATCH` samples `starts` are where sampling starts, `early` are of the noisier half, the rest anywhere."""
+
+    name: str
+    steps: int
+    pictures: int
+    cooldown: float
+    starts: int = 0
+    early: int = 0
+
+
+# What is drawn, then where. In the first stage the networks find the places in what the schedule leaves of a picture, and do not ask
+# the words; the second takes that away from them (`noisy`) and trains longest where places are decided.
+STAGES = (
+    Stage("unet", steps=4400, pictures=10240, cooldown=0.6),
+    Stage("unet-places", steps=3900, pictures=20480, cooldown=0.7, starts=4, early=14),
+)
+COARSE = ((1, 0.15), (2, 0.15), (4, 0.2))  # cells a side, deviation
+STARTS = 950  # the first t of a sampling's start
 
 
 @torch.no_grad()
 def latents():
     """The training set: its scenes, latents (N, 4, 16, 16) and weights (N, 1, 16, 16). Encoded once, then read from a cache."""
     rng = np.random.default_rng(2)
-    scenes = [any_scene(rng) for _ in range(PICTURES)]
+    scenes = [any_scene(rng) for _ in range(max(stage.pictures for stage in STAGES))]
     cache = WORK / "latents.pt"
-    if cache.exists():
-        return scenes, *torch.load(cache)
+    encoded, weights = ([part] for part in torch.load(cache)) if cache.exists() else ([], [])
+    done = len(encoded[0]) if encoded else 0
+    if done == len(scenes):
+        return scenes, encoded[0], weights[0]
     vae = networks.vae().to(DEVICE)
     vae.load_state_dict(torch.load(WORK / "vae.pt"))
-    encoded, weights = [], []
-    for start in tqdm(range(0, PICTURES, 32), desc="latents", unit="batch", file=sys.stderr):
+    for start in tqdm(range(done, len(scenes), 32), desc="latents", unit="batch", file=sys.stderr):
         drawn = [draw(scene) for scene in scenes[start : start + 32]]
         pictures = torch.from_numpy(np.stack([p for p, _ in drawn])).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.autocast(DEVICE, torch.bfloat16):
@@ -47,13 +71,34 @@ def latents():
     return scenes, *out
 
 
-def loss_of(text, unet, schedule, rows, clean, weights, generator):
-    rows, clean, weights = (x.to(DEVICE) for x in (rows, clean, weights))
-    noise = torch.randn(clean.shape, generator=generator).to(DEVICE)  # drawn on the CPU: the same everywhere
-    t = torch.randint(1000, (len(clean),), generator=generator).to(DEVICE)
+def noisy(stage, clean, schedule, generator):
+    """Times, what the UNet is given, and the noise it is to find.
+
+    Guidance by words begins with a picture of noise alone, and SD's schedule never shows one: at t = 999 a picture's coarsest parts
+    can still be seen. So the `starts` are noise alone, with the answer that would lead to the picture; and in the `early` samples
+    the noise has more of the coarse, which hides places as it hides hues in "offset noise" (Guttenberg 2023).
+    """
+    # Everything is drawn on the CPU: the same everywhere.
+    noise = torch.randn(clean.shape, generator=generator)
+    t = torch.randint(1000, (len(clean),), generator=generator)
+    starts, hidden = slice(0, stage.starts), slice(stage.starts, stage.starts + stage.early)
+    t[hidden] = torch.randint(500, 1000, t[hidden].shape, generator=generator)
+    t[starts] = torch.randint(STARTS, 1000, t[starts].shape, generator=generator)
+    for cells, deviation in COARSE if stage.early else ():
+        coarse = torch.randn(*clean[hidden].shape[:2], cells, cells, generator=generator)
+        noise[hidden] += deviation * F.interpolate(coarse, clean.shape[2:])
+    given = schedule.add_noise(clean, noise, t)
+    given[starts] = noise[starts]
+    kept = schedule.alphas_cumprod[t[starts], None, None, None]
+    noise[starts] = (given[starts] - kept.sqrt() * clean[starts]) / (1 - kept).sqrt()
+    return t, given, noise
+
+
+def loss_of(stage, text, unet, schedule, rows, clean, weights, generator):
+    rows, weights, t, given, noise = (x.to(DEVICE) for x in (rows, weights, *noisy(stage, clean, schedule, generator)))
     with torch.autocast(DEVICE, torch.bfloat16):
         context = text(input_ids=rows).last_hidden_state
-        found = unet(schedule.add_noise(clean, noise, t), t, context).sample.float()
+        found = unet(given, t, context).sample.float()
     error = (found - noise) ** 2
     kept = schedule.alphas_cumprod.to(DEVICE)[t]
     signal = networks.DEVIATION**2 * kept / (1 - kept)
@@ -61,17 +106,17 @@ def loss_of(text, unet, schedule, rows, clean, weights, generator):
     return (by_time * (weights * error).mean((1, 2, 3))).mean(), error.mean().item()
 
 
-def train(training, vocabulary, scenes, clean, weights):
+def train(stage, training, vocabulary, scenes, clean, weights):
     schedule = networks.noise_schedule()
-    bar = tqdm(total=STEPS, initial=training.at, desc="UNet", unit="step", file=sys.stderr)
+    bar = tqdm(total=stage.steps, initial=training.at, desc=stage.name, unit="step", file=sys.stderr)
     mean = None
-    while training.at < STEPS:
-        rng = np.random.default_rng([4, training.at])
+    while training.at < stage.steps:
+        rng = np.random.default_rng([4 + STAGES.index(stage), training.at])
         generator = torch.Generator().manual_seed(training.at)
-        chosen = rng.choice(PICTURES, BATCH, replace=False)
+        chosen = rng.choice(stage.pictures, BATCH, replace=False)
         texts = ["" if rng.random() < EMPTY_CAPTIONS else caption(scenes[i], rng) for i in chosen]
         batch = vocabulary.rows(texts), clean[chosen], weights[chosen]
-        loss, error = loss_of(*training.modules.values(), schedule, *batch, generator)
+        loss, error = loss_of(stage, *training.modules.values(), schedule, *batch, generator)
         training.step(loss)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         bar.update()
@@ -93,8 +138,11 @@ def main():
     # The plain formula of attention is faster on a CPU than the fused one for heads this narrow.
     unet.set_attn_processor(AttnProcessor())
     unet.to(memory_format=torch.channels_last)
-    training = Training("unet", {"text": text, "unet": unet}, STEPS, 0.01, 2e-3, ema=0.998, warmup=100, cooldown=0.6)
-    train(training, vocabulary, scenes, clean, weights)
+    for stage in STAGES:
+        training = Training(stage.name, {"text": text, "unet": unet}, stage.steps, 0.01, 2e-3, ema=0.998, warmup=100, cooldown=stage.cooldown)
+        train(stage, training, vocabulary, scenes, clean, weights)
+        for name, module in training.modules.items():
+            module.load_state_dict(training.ema[name].state_dict())
     torch.save(training.ema["unet"].state_dict(), WORK / "unet.pt")
     whole = networks.text_encoder()
     state = training.ema["text"].state_dict()

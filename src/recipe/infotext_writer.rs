@@ -73,7 +73,7 @@ fn parameter_line(recipe: &Recipe) -> Vec<(String, String)> {
     add("Prompt dialect", recipe.dialect.filter(|dialect| *dialect != Dialect::A1111).map(|it| it.name().to_string()));
     for (key, value) in &recipe.extra {
         // Only what reads back as this one parameter may go into the line.
-        let alone = format!("{key}: {}", quoted(value));
+        let alone = parameter(key, value);
         if !is_known(key) && matches!(parameters(&alone).as_slice(), [one] if one.key == key && one.value == *value) {
             add(key, Some(value.clone()));
         }
@@ -86,8 +86,14 @@ fn parameter_line(recipe: &Recipe) -> Vec<(String, String)> {
 }
 
 fn joined(line: &[(String, String)]) -> String {
-    let parts: Vec<String> = line.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+    let parts: Vec<String> = line.iter().map(|(key, value)| parameter(key, value)).collect();
     parts.join(", ")
+}
+
+/// A1111 reads no key of a single character, but one with a space behind it.
+fn parameter(key: &str, value: &str) -> String {
+    let single = key.chars().count() == 1;
+    format!("{key}{}: {}", if single { " " } else { "" }, quoted(value))
 }
 
 /// A value as the line can hold it: quoted as JSON if it has a comma, a colon or a line break (A1111's rule), or if

@@ -116,6 +116,13 @@ proptest! {
 }
 
 #[test]
+fn a_key_of_one_character_is_kept() {
+    let once = infotext::parse("a\nSteps: 20, Seed: 1, foo: bar, x: y : , Bar: 2");
+    assert!(once.extra.contains(&("y".to_string(), String::new())), "{:?}", once.extra);
+    assert_eq!(silent(infotext::parse(&infotext::write(&once))).extra, once.extra);
+}
+
+#[test]
 fn what_is_open_stays_open_or_gets_the_formats_default() {
     let back = silent(infotext::parse(&infotext::write(&Recipe::default())));
     let (clip_skip, dialect, rng) = (Some(1), Some(Dialect::A1111), Some(Rng::Cpu));
