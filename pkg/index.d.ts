@@ -138,6 +138,41 @@ export interface GenerateOptions {
   sTmin?: number;
   /** The greatest. Default: no limit. */
   sTmax?: number;
+  /**
+   * A picture to start from instead of noise alone. The result has its size, cut to multiples of 8, unless `width` and `height` say
+   * another: then the middle of the picture, as large as has that shape, is brought to that size.
+   */
+  image?: PictureSource;
+  /** Which part of the image is painted anew: white where it is, black or transparent where the image is kept. */
+  mask?: PictureSource;
+  /** How much of the way down from noise is run over the image: from just above 0 to 1, which leaves nothing of it. Default: 0.75. */
+  denoise?: number;
+  /** AUTOMATIC1111 runs `steps · denoise` steps over an image; with this all of them. ComfyUI always does. Default: `false`. */
+  exactSteps?: boolean;
+  /** A second pass at a larger size over the finished picture (“hires fix”). */
+  hires?: Hires;
+  /** What the UNet predicts. Default: what the checkpoint says, or the noise. */
+  prediction?: 'epsilon' | 'v';
+  /** Whether the noise levels end in noise alone. Default: what the checkpoint says, or not. */
+  zeroTerminalSnr?: boolean;
+}
+
+/** A picture in whatever form a page has it; pixels without a class (`{width, height, data}`) must have the size of the result. */
+export type PictureSource = ImageBitmapSource | { width: number; height: number; data: Uint8ClampedArray | Uint8Array };
+
+/** A second pass: the picture is made larger, put under noise, and finished again with the same prompts and seed. */
+export interface Hires {
+  /** Factor of width and height, more than 1. Default: 2. */
+  scale?: number;
+  /**
+   * What is made larger and how: the latents, linearly (AUTOMATIC1111’s “Latent”) or each the nearest; or the pixels, by Lanczos’
+   * filter. Default: `latent`.
+   */
+  upscaler?: 'latent' | 'latent-nearest-exact' | 'lanczos';
+  /** Steps of the second pass. Default: as many as the first has. */
+  steps?: number;
+  /** As {@link GenerateOptions.denoise}. Default: 0.7. */
+  denoise?: number;
 }
 
 /** Whose grammar a prompt has: ComfyUI's or AUTOMATIC1111's. */
@@ -191,6 +226,14 @@ export interface Params {
   sTmin: number;
   /** `undefined` is no limit. */
   sTmax?: number;
+  /** As they were given. */
+  image?: PictureSource;
+  mask?: PictureSource;
+  denoise?: number;
+  exactSteps?: boolean;
+  hires?: Hires;
+  prediction?: 'epsilon' | 'v';
+  zeroTerminalSnr?: boolean;
 }
 
 /** Something that did not stop the picture but may not be what was meant, such as a missing embedding. */
@@ -382,6 +425,8 @@ export type GenerateEvent =
   | {
       /** A denoising step is done. */
       type: 'step';
+      /** 2 in the second pass that {@link GenerateOptions.hires} asks for, else 1. */
+      pass: 1 | 2;
       /** 1 to `steps`. */
       step: number;
       steps: number;

@@ -1,6 +1,8 @@
 // Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU (or computes on the CPU).
 // index.d.ts documents what is exported here.
 
+import { withPixels } from './pictures.js';
+
 const HINTS = new Map([
   ['NO_GPU', howToEnable()],
   ['GPU_OUT_OF_MEMORY', 'Try a smaller picture, or close other tabs and programs that use the GPU.'],
@@ -162,7 +164,11 @@ export class StableDiffusion {
 
   generate(options = {}, { signal } = {}) {
     const given = defined(options);
-    return new Generation(given, (onEvent) => this.#worker.call('generate', { options: given }, { signal, onEvent }));
+    const { hires } = given;
+    return new Generation(given, async (onEvent) => {
+      const { hires: _, ...options } = await withPixels(given);
+      return this.#worker.call('generate', { options, hires }, { signal, onEvent });
+    });
   }
 
   dispose() {

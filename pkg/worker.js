@@ -180,12 +180,12 @@ async function importEngine() {
   }
 }
 
-async function generate({ id, options }) {
+async function generate({ id, options, hires }) {
   stopIfAborted(id);
   const began = performance.now();
-  const generation = await turn(() => engine.start(options));
+  let generation = await turn(() => engine.start(options));
   try {
-    const { steps, seed, width, height, warnings } = generation;
+    const { steps, seed, warnings } = generation;
     const tokens = (prompt) => {
       const { windows, tokens: count, used } = engine.tokens(prompt ?? '', options.promptSyntax);
       return { windows, tokens: count, used };
@@ -194,12 +194,17 @@ async function generate({ id, options }) {
       id,
       event: { type: 'tokens', positive: tokens(options.prompt), negative: tokens(options.negativePrompt), warnings, seed },
     });
-    const clock = stepClock(steps);
-    for (let more = true; more;) {
-      stopIfAborted(id);
-      more = await turn(() => generation.step());
-      self.postMessage({ id, event: { type: 'step', step: generation.done, steps, ...clock(generation.done) } });
+    await allSteps(id, generation, 1);
+    if (hires) {
+      const first = generation;
+      try {
+        generation = await turn(() => engine.enlarge(first, hires));
+      } finally {
+        if (generation !== first) first.free();
+      }
+      await allSteps(id, generation, 2);
     }
+    const { width, height } = generation;
     // What is left of the hash is done now: the same picture must be the same file whether it was made at once or later.
     while (!hashed) {
       stopIfAborted(id);
@@ -212,6 +217,16 @@ async function generate({ id, options }) {
     return { png, params: { steps, seed, width, height }, warnings, seconds };
   } finally {
     generation.free();
+  }
+}
+
+async function allSteps(id, generation, pass) {
+  const { steps } = generation;
+  const clock = stepClock(steps);
+  for (let more = true; more;) {
+    stopIfAborted(id);
+    more = await turn(() => generation.step());
+    self.postMessage({ id, event: { type: 'step', pass, step: generation.done, steps, ...clock(generation.done) } });
   }
 }
 

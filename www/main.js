@@ -6,7 +6,7 @@ import {
 } from './app/embeddings.js';
 import { addDemoEmbedding, exampleWaits, generateExample, loadDemo, openDemo, playExample } from './app/examples.js';
 import { loadModel, loadVae } from './app/model.js';
-import { countTokens, generate } from './app/picture.js';
+import { countTokens, generate, sizeOfStart, startFromResult } from './app/picture.js';
 import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
 import { $, app, form, list, maker, messages } from './app/state.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
@@ -21,6 +21,7 @@ import './ui/message_list.js';
 import './ui/picture_frame.js';
 import './ui/progress_line.js';
 import './ui/prompt_form.js';
+import './ui/start_picture.js';
 
 // The scripts that are started by URL are the engine's worker and the service worker; the page's policy refuses every other.
 const SCRIPTS = ['./pkg/worker.js', './sw.js'].map((path) => new URL(path, import.meta.url).href);
@@ -82,6 +83,9 @@ list.addEventListener('remove', ({ detail: name }) => removeEmbedding(name));
 form.addEventListener('generate', () => (exampleWaits() ? generateExample() : generate()));
 form.addEventListener('stop', () => app.making?.abort());
 form.addEventListener('prompts', countTokens);
+$('start').addEventListener('taken', ({ detail }) => sizeOfStart(detail));
+$('start').addEventListener('refused', ({ detail }) => messages.show('start', detail));
+$('start-again').addEventListener('click', startFromResult);
 
 restoreEmbeddings();
 openDemo();

@@ -12,6 +12,7 @@ use super::{Source, completeness, family, folder, shown};
 use crate::error::{Code, Error, Result};
 
 /// A checkpoint whose every needed tensor is known by name, type, shape and place; none has been read.
+#[derive(Clone)]
 pub struct Checkpoint {
     /// The files the arrays lie in.
     pub sources: Vec<Rc<dyn Source>>,
@@ -33,8 +34,8 @@ impl Checkpoint {
             (chosen.name, chosen.sources, arrays, config)
         } else {
             let source = the_file(&sources)?;
-            let (name, arrays) = (shown(source.name()), read_single_file(source.as_ref()).await?);
-            (name, vec![source], arrays, ModelConfig::default())
+            let (arrays, config) = read_single_file(source.as_ref()).await?;
+            (shown(source.name()), vec![source], arrays, config)
         };
         family::check_shapes(&name, &arrays)?;
         completeness::check(&name, &arrays, &completeness::expected(&arrays))?;
@@ -71,11 +72,15 @@ fn the_file(sources: &[Rc<dyn Source>]) -> Result<Rc<dyn Source>> {
     }
 }
 
-async fn read_single_file(source: &dyn Source) -> Result<BTreeMap<String, ArrayInfo>> {
+async fn read_single_file(source: &dyn Source) -> Result<(BTreeMap<String, ArrayInfo>, ModelConfig)> {
     let header = read_checked(source, 0).await?;
     let file = shown(source.name());
     family::check_names(&file, header.arrays.iter().map(|array| array.name.as_str()))?;
     family::check_parts(&file, &header.arrays)?;
+    // Empty tensors by which merging tools mark what no other tensor shows; ComfyUI looks for them too.
+    let marked = |mark: &str| header.arrays.iter().any(|array| array.name == mark);
+    let (v_prediction, zero_terminal_snr) = (marked("v_pred"), marked("ztsnr"));
+    let config = ModelConfig { v_prediction, zero_terminal_snr, ..ModelConfig::default() };
     let names = KeyNames::from_ldm(header.arrays.iter().map(|array| array.name.as_str()));
     let mut arrays = BTreeMap::new();
     for array in header.arrays {
@@ -83,7 +88,7 @@ async fn read_single_file(source: &dyn Source) -> Result<BTreeMap<String, ArrayI
             insert(&file, &mut arrays, name, array)?;
         }
     }
-    Ok(arrays)
+    Ok((arrays, config))
 }
 
 /// The header of a file that should be safetensors; a pickle is answered with what to do about it.

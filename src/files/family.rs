@@ -124,13 +124,14 @@ pub fn check_shapes(file: &str, arrays: &Arrays) -> Result<()> {
     if let Some((name, channels)) = second_axis("unet.conv_in.weight") {
         let latent = second_axis("vae.post_quant_conv.weight").map_or(4, |(_, channels)| channels);
         let what = match channels {
-            9 => "an inpainting checkpoint",
             8 => "an instruct-pix2pix checkpoint",
             5 => "a depth-to-image checkpoint",
             7 => "an upscaler",
             _ => "a checkpoint of another kind",
         };
-        if channels != latent {
+        // A mask and the masked picture's latents besides: an inpainting checkpoint.
+        let inpaints = channels == 2 * latent + 1;
+        if channels != latent && !inpaints {
             return Err(refused(file, what, &format!("\"{name}\" reads {channels} channels, expected {latent}")));
         }
     }

@@ -109,6 +109,9 @@ pub fn choose(sources: &[Rc<dyn Source>]) -> Result<Chosen> {
         let configs = sources.iter().filter(of_config).min_by_key(|source| source.name().matches('/').count());
         chosen.configs.extend(configs.map(|source| (component, source.clone())));
     }
+    let scheduler = |source: &&Rc<dyn Source>| place(source.name()) == Some(("scheduler", "scheduler_config.json"));
+    let schedulers = sources.iter().filter(scheduler).min_by_key(|source| source.name().matches('/').count());
+    chosen.configs.extend(schedulers.map(|source| ("scheduler", source.clone())));
     Ok(chosen)
 }
 

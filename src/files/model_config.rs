@@ -17,6 +17,10 @@ pub struct ModelConfig {
     pub vae_groups: Option<usize>,
     /// What latents are multiplied with before the UNet (else 0.18215).
     pub vae_scaling: Option<f64>,
+    /// The UNet was trained to predict v instead of ε (Salimans and Ho 2022).
+    pub v_prediction: bool,
+    /// It was trained on noise levels that end in noise alone (Lin et al. 2023).
+    pub zero_terminal_snr: bool,
 }
 
 impl ModelConfig {
@@ -50,6 +54,10 @@ impl ModelConfig {
             "vae" => {
                 self.vae_groups = number("norm_num_groups");
                 self.vae_scaling = json.get("scaling_factor").and_then(Value::as_f64).filter(|scale| *scale > 0.0);
+            }
+            "scheduler" => {
+                self.v_prediction = json.get("prediction_type").and_then(Value::as_str) == Some("v_prediction");
+                self.zero_terminal_snr = json.get("rescale_betas_zero_snr").and_then(Value::as_bool) == Some(true);
             }
             _ => {}
         }

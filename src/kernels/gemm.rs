@@ -32,8 +32,10 @@ pub struct Geometry {
     pub kernel: usize,
     /// Distance of output pixels in the input.
     pub stride: usize,
-    /// Zeros around the input.
+    /// Zeros before the input, at the top and on the left.
     pub padding: usize,
+    /// Zeros behind it, at the bottom and on the right.
+    pub padding_end: usize,
     /// Size (h, w) to which the input is stretched, nearest neighbour, before it is filtered.
     pub stretched: Option<(usize, usize)>,
 }
@@ -89,11 +91,11 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
     let c2 = args.input2.map_or(0, |input2| input2.shape()[3]);
     let &[kernel, _, channels, n] = args.weight.shape() else { panic!("gemm weight is {:?}", args.weight.shape()) };
     assert_eq!(channels, c1 + c2, "gemm: weight for {channels} channels, input of {c1} + {c2}");
-    let Geometry { stride, padding, stretched, .. } = args.geometry;
+    let Geometry { stride, padding, padding_end, stretched, .. } = args.geometry;
     assert_eq!(kernel, args.geometry.kernel, "gemm: filter of side {kernel}");
     let (up_h, up_w) = stretched.unwrap_or((in_h, in_w));
-    let out_h = (up_h + 2 * padding - kernel) / stride + 1;
-    let out_w = (up_w + 2 * padding - kernel) / stride + 1;
+    let out_h = (up_h + padding + padding_end - kernel) / stride + 1;
+    let out_w = (up_w + padding + padding_end - kernel) / stride + 1;
     let rows = batch * out_h * out_w;
     let geglu = args.activation == Activation::Geglu;
     let out_n = if geglu { n / 2 } else { n };

@@ -30,7 +30,7 @@ pub use group_norm::{GroupNorm, group_norm};
 pub use image::image;
 pub use layer_norm::layer_norm;
 pub use pack_weights::{PackWeights, pack_weights};
-pub use sampler_step::{ROW, matrix_offset, sampler_step, step_len};
+pub use sampler_step::{HEAD, ROW, matrix_offset, sampler_step, step_len};
 pub use scale_latents::scale_latents;
 pub use weigh_tokens::weigh_tokens;
 pub use weigh_windows::weigh_windows;

@@ -2,9 +2,12 @@
 
 use crate::gpu::{Kernel, Tensor, Value};
 
-/// Where the matrix begins in `step`: behind 4 numbers and a weight for each of `batch` items.
+/// Numbers of `step` before the weights.
+pub const HEAD: usize = 8;
+
+/// Where the matrix begins in `step`: behind [`HEAD`] numbers and a weight for each of `batch` items.
 pub fn matrix_offset(batch: usize) -> usize {
-    4 + batch.next_multiple_of(4)
+    HEAD + batch.next_multiple_of(4)
 }
 
 /// Numbers of `step` for so many batch items and registers.
@@ -18,9 +21,13 @@ pub const ROW: usize = 8;
 /// Updates `registers` (R, h, w, 4), the latents first, from the network's output `eps` (B, h, w, 4); all f32.
 ///
 /// Register 1 becomes `skip · latents + out · guided eps`, then all become matrix · registers. Without `eps` they are
-/// only mixed. `step` holds [`step_len`] numbers: index, input scale, skip, out; the weight of each batch item against the
-/// first, padded to a multiple of four; R rows of the matrix, each padded to [`ROW`].
-pub fn sampler_step(eps: Option<&Tensor>, step: &Tensor, registers: &Tensor) {
+/// only mixed. `step` holds [`step_len`] numbers: index, input scale, skip, out; σ and three of nothing; the weight of each
+/// batch item against the first, padded to a multiple of four; R rows of the matrix, each padded to [`ROW`].
+///
+/// `repaint` (3, h, w, 4) is for inpainting: the latents of a picture; unit noise; a mask for the network's input and one
+/// for its output, in the first two channels, 1 where the picture is painted anew. Where it is 0 the network sees the
+/// picture under noise of the level σ, and the denoised latents are the picture's.
+pub fn sampler_step(eps: Option<&Tensor>, step: &Tensor, repaint: Option<&Tensor>, registers: &Tensor) {
     let &[r, h, w, _] = registers.shape() else { panic!("sampler_step: {:?}", registers.shape()) };
     let batch = eps.map_or(0, |eps| eps.shape()[0]);
     assert!((2..=ROW).contains(&r), "sampler_step: {r} registers");
@@ -28,11 +35,15 @@ pub fn sampler_step(eps: Option<&Tensor>, step: &Tensor, registers: &Tensor) {
     assert!(step.len() >= step_len(batch, r), "sampler_step: {batch} items, {r} registers, step {:?}", step.shape());
     registers.gpu().run(Kernel {
         name: "sampler_step",
-        wgsl: &[include_str!("sampler_step.wgsl")],
-        constants: &[("REGISTERS", Value::U32(r as u32)), ("EVALUATED", Value::Bool(eps.is_some()))],
+        wgsl: &[include_str!("repaint.wgsl"), include_str!("sampler_step.wgsl")],
+        constants: &[
+            ("REGISTERS", Value::U32(r as u32)),
+            ("EVALUATED", Value::Bool(eps.is_some())),
+            ("REPAINT", Value::Bool(repaint.is_some())),
+        ],
         params: &[("pixels", (h * w).into()), ("batch", batch.into())],
         uniform: false,
-        read: &[eps, Some(step)],
+        read: &[eps, Some(step), repaint],
         write: &[registers],
         workgroups: [(h * w).div_ceil(64), 1, 1],
         flops: 0,

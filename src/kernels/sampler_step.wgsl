@@ -4,16 +4,21 @@
 // register 1 the denoised latents, 2 noise if there is any, then what the sampler keeps.
 
 @group(0) @binding(0) var<storage, read> eps: array<vec4<f32>>;               // (B, pixels, 4)
-@group(0) @binding(1) var<storage, read> step: array<vec4<f32>>;              // index, scale, skip, out; wᵢ; (R, 8)
-@group(0) @binding(2) var<storage, read_write> registers: array<vec4<f32>>;   // (R, pixels, 4)
+@group(0) @binding(1) var<storage, read> step: array<vec4<f32>>;              // index, scale, skip, out; σ; wᵢ; (R, 8)
+@group(0) @binding(2) var<storage, read> repaint: array<vec4<f32>>;           // (3, pixels, 4)
+@group(0) @binding(3) var<storage, read_write> registers: array<vec4<f32>>;   // (R, pixels, 4)
 
 fn denoised(pixel: u32, x: vec4<f32>) -> vec4<f32> {
   let base = eps[pixel];
   var e = base;
   for (var i = 1u; i < p.batch; i++) {
-    e += step[1u + i / 4u][i % 4u] * (eps[i * p.pixels + pixel] - base);
+    e += step[2u + i / 4u][i % 4u] * (eps[i * p.pixels + pixel] - base);
   }
-  return step[0].z * x + step[0].w * e;
+  let found = step[0].z * seen(x, pixel) + step[0].w * e;
+  if (REPAINT) {
+    return mix(repaint[pixel], found, repaint[2u * p.pixels + pixel].y);
+  }
+  return found;
 }
 
 @compute @workgroup_size(64)
@@ -28,7 +33,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (EVALUATED) {
     old[1] = denoised(id.x, old[0]);
   }
-  let matrix = 1u + (p.batch + 3u) / 4u;
+  let matrix = 2u + (p.batch + 3u) / 4u;
   for (var r = 0u; r < REGISTERS; r++) {
     var sum = vec4<f32>();
     for (var i = 0u; i < REGISTERS; i++) {

@@ -42,7 +42,7 @@ impl Conv2d {
             row_bias: None,
             activation: Activation::None,
             residual: None,
-            geometry: Geometry { kernel, stride: 1, padding: kernel / 2, stretched: None },
+            geometry: Geometry { kernel, stride: 1, padding: kernel / 2, padding_end: kernel / 2, stretched: None },
             out: None,
         }
     }
@@ -56,6 +56,13 @@ impl Conv2d {
     pub fn downsample(&self, input: &Tensor) -> Tensor {
         let product = self.product(input);
         let geometry = Geometry { stride: 2, ..product.geometry };
+        gemm(&Gemm { geometry, ..product })
+    }
+
+    /// (B, H, W, C) → (B, ⌊H/2⌋, ⌊W/2⌋, N), with the zeros behind the input alone: the VAE's way of halving.
+    pub fn downsample_at_end(&self, input: &Tensor) -> Tensor {
+        let product = self.product(input);
+        let geometry = Geometry { stride: 2, padding: 0, padding_end: 1, ..product.geometry };
         gemm(&Gemm { geometry, ..product })
     }
 

@@ -5,7 +5,9 @@ mod blocks;
 pub mod clip;
 pub mod unet;
 pub mod vae;
+pub mod vae_encoder;
 
 pub use clip::Clip;
 pub use unet::Unet;
 pub use vae::Vae;
+pub use vae_encoder::VaeEncoder;

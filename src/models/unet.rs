@@ -13,11 +13,16 @@ const HEADS: usize = 8;
 /// Groups of every group norm (CompVis, model.py `Normalize`).
 const GROUPS: usize = 32;
 const EPSILON: f32 = 1e-5;
+/// Channels of the latents.
+const LATENTS: usize = 4;
+/// What a network that inpaints sees besides: a mask, and latents.
+const CONDITION: usize = 1 + LATENTS;
 
 /// The network.
 pub struct Unet {
     time_embedding: [Linear; 2],
     conv_in: Conv2d,
+    inpaints: bool,
     down_blocks: Vec<DownBlock>,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
@@ -77,7 +82,9 @@ impl Unet {
     /// When tensors are missing or have other shapes.
     pub fn load(w: &Weights, context: usize) -> Result<Self> {
         let config = &w.checkpoint().config;
-        let conv_in = Conv2d::load(&w.at("conv_in"), 4)?;
+        let inputs = w.shape("conv_in.weight")?.get(1).copied().unwrap_or(0);
+        let inpaints = inputs == LATENTS + CONDITION;
+        let conv_in = Conv2d::load(&w.at("conv_in"), if inpaints { inputs } else { LATENTS })?;
         let time_width = w.shape("time_embedding.linear_1.weight")?.get(1).copied().unwrap_or(0);
         if time_width % 8 != 0 {
             let sentence =
@@ -117,6 +124,7 @@ impl Unet {
             conv_norm_out: GroupNorm::load(&w.at("conv_norm_out"), channels, loading.groups, EPSILON)?,
             time_embedding: [linear_1, linear_2],
             conv_in,
+            inpaints,
             down_blocks,
             mid_block,
             up_blocks,
@@ -149,12 +157,20 @@ impl Unet {
         Prepared { time, context, lengths: lengths.clone(), prompt }
     }
 
-    /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings.
-    pub fn forward(&self, x: &Tensor, step: &Tensor, prepared: &Prepared) -> Tensor {
+    /// It was trained for inpainting and sees what is to be kept (runwayml/stable-diffusion-inpainting).
+    pub fn inpaints(&self) -> bool {
+        self.inpaints
+    }
+
+    /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings. A network
+    /// that inpaints sees `condition` (B, h, w, 8) too: the mask, the latents of the picture without what is masked, and
+    /// three channels of nothing.
+    pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>, step: &Tensor, prepared: &Prepared) -> Tensor {
+        assert_eq!(condition.is_some(), self.inpaints, "unet: condition {:?}", condition.map(Tensor::shape));
         let mut state =
             State { time: prepared.time.iter(), context: prepared.context.iter(), step, lengths: &prepared.lengths };
         // 1. in
-        let mut h = self.conv_in.forward(x);
+        let mut h = gemm(&Gemm { input2: condition, ..self.conv_in.product(x) });
         let mut skips = vec![h.clone()];
 
         // 2. down: every block leaves its outputs on `skips`

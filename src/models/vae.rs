@@ -8,9 +8,9 @@ use crate::weights::Weights;
 use super::blocks::{ResnetBlock, same_channels};
 
 /// Gives latents unit variance (CompVis, v1-inference.yaml, `scale_factor`).
-const SCALE: f32 = 0.18215;
-const GROUPS: usize = 32;
-const EPSILON: f32 = 1e-6;
+pub(super) const SCALE: f32 = 0.18215;
+pub(super) const GROUPS: usize = 32;
+pub(super) const EPSILON: f32 = 1e-6;
 
 /// The decoder: latents (1, h, w, 4) to a picture (1, 8h, 8w, 4), of which the fourth channel is nothing.
 pub struct Vae {
@@ -23,7 +23,8 @@ pub struct Vae {
     scale: f32,
 }
 
-struct MidBlock {
+/// The middle of both halves: attention between two ResnetBlocks.
+pub(super) struct MidBlock {
     resnets: [ResnetBlock; 2],
     group_norm: GroupNorm, // attentions.0
     attention: SelfAttention,
@@ -113,7 +114,7 @@ impl Vae {
 }
 
 impl MidBlock {
-    fn load(w: &Weights, channels: usize, groups: usize) -> Result<Self> {
+    pub fn load(w: &Weights, channels: usize, groups: usize) -> Result<Self> {
         let resnet = |i: usize| ResnetBlock::load(&w.at("resnets").at(i), channels, None, groups, EPSILON);
         let attention = w.at("attentions.0");
         let resnets = [resnet(0)?, resnet(1)?];
@@ -126,7 +127,7 @@ impl MidBlock {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor) -> Tensor {
         let x = self.resnets[0].forward(x, None, None);
         let &[batch, height, width, channels] = x.shape() else { panic!("vae: {:?}", x.shape()) };
         let tokens = [batch, height * width, channels];

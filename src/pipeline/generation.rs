@@ -5,10 +5,13 @@ use std::rc::Rc;
 use crate::error::{Code, Error, Result};
 use crate::gpu::Stats;
 use crate::prompt::{Scenario, Warning};
-use crate::samplers::{Levels, Op, Program, Reg, Request, Seeds, Sigmas, StepNoise};
+use crate::samplers::{
+    Levels, Op, Prediction, Program, Reg, Request, Sampler, Seeds, Sigmas, StepNoise, Tool, torch_randn,
+};
 
-use super::networks::{Canvas, Start, Step};
-use super::{Conditioning, Image, Params, StableDiffusion};
+use super::init::{self, Begin};
+use super::networks::{Canvas, Repaint, Start, Step};
+use super::{Conditioning, Hires, Image, Params, StableDiffusion};
 
 /// Latent pixels are 8×8 pixels of the picture.
 const FACTOR: usize = 8;
@@ -17,12 +20,16 @@ const FACTOR: usize = 8;
 pub struct Generation {
     params: Params,
     levels: Levels,
+    prediction: Prediction,
     program: Rc<Program>,
     /// Those that the program needs, in the order of the canvas.
     registers: Vec<Reg>,
     noise: StepNoise,
     conditioning: Conditioning,
     canvas: Box<dyn Canvas>,
+    repaint: Option<Repaint>,
+    /// What the first pass was made from, if this is a second.
+    pub(super) enlarged: Option<(Params, Hires)>,
     /// Steps.
     done: usize,
     /// Evaluations of the network: one or two a step.
@@ -46,7 +53,7 @@ impl Generation {
     pub(super) async fn start(sd: &StableDiffusion, params: &Params, prompts: [Scenario; 2]) -> Result<Self> {
         params.check()?;
         sd.networks.check_size(params.width, params.height)?;
-        let trained = Sigmas::sd15();
+        let (trained, prediction) = training(sd, params);
         let levels = Levels::new(&request(params), &trained)?;
         let program = Rc::new(params.sampler.program(&levels.sigmas, &params.sampling));
         let registers = program.registers();
@@ -58,16 +65,9 @@ impl Generation {
         let alone = prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0;
         let guided = params.cfg != 1.0 || !alone;
         let mut conditioning = Conditioning::new(if guided { vec![negative, prompt] } else { vec![prompt] })?;
-        let (h, w) = (params.height / FACTOR, params.width / FACTOR);
-        let seeds = Seeds {
-            tool: params.tool,
-            generator: params.generator,
-            seed: params.seed,
-            size: [h, w],
-            variation: params.variation,
-            seed_delta: params.seed_delta,
-            ..Seeds::default()
-        };
+        let seeds = seeds(params);
+        let (latents, repaint) = first_latents(sd, params, &levels, seeds.initial()).await?;
+        let inpaints = sd.networks.inpaints();
         let time = |sigma: f64| trained.time(sigma as f32, params.tool);
         let start = Start {
             windows: conditioning.windows(&*sd.networks, params.syntax)?,
@@ -75,21 +75,25 @@ impl Generation {
             prompts: conditioning.turn_to(1).unwrap_or_default(),
             longest: conditioning.longest(),
             timesteps: program.evaluations().into_iter().map(time).collect(),
-            latents: seeds.initial().iter().map(|noise| noise * levels.noise_scale).collect(),
+            latents,
             registers: registers.len(),
-            size: [h, w],
+            size: seeds.size,
+            condition: if inpaints { Some(init::condition(&*sd.networks, params).await?) } else { None },
+            repaint,
         };
         let canvas = sd.networks.begin(&start).await?;
         let noise = seeds.for_steps(params.sampler, levels.brownian);
-        let params = params.clone();
         Ok(Self {
-            params,
+            params: params.clone(),
             levels,
+            prediction,
             program,
             registers,
             noise,
             conditioning,
             canvas,
+            repaint: start.repaint,
+            enlarged: None,
             done: 0,
             evaluated: 0,
             warnings,
@@ -178,7 +182,8 @@ impl Generation {
             self.canvas.show(&prompts);
         }
         let weights = self.conditioning.weights.iter().map(|weight| weight * self.params.cfg).collect();
-        self.canvas.step(&Step { index: self.evaluated, sigma, weights, mix }).await?;
+        let prediction = self.prediction;
+        self.canvas.step(&Step { index: self.evaluated, sigma, prediction, weights, mix }).await?;
         self.evaluated += 1;
         Ok(())
     }
@@ -189,8 +194,11 @@ impl Generation {
     /// Whatever the GPU reports.
     pub async fn latents(&self) -> Result<Vec<f32>> {
         let mut latents = self.canvas.read(Reg::X.index()).await?;
-        if self.done == self.program.steps.len() && self.levels.final_scale != 1.0 {
+        if self.done == self.program.steps.len() {
             latents.iter_mut().for_each(|x| *x *= self.levels.final_scale);
+            if let Some(repaint) = self.repaint.as_ref().filter(|_| self.params.tool == Tool::A1111) {
+                latents = repaint.kept(&latents);
+            }
         }
         Ok(latents)
     }
@@ -215,21 +223,66 @@ impl Generation {
         }
         let (width, height) = (self.params.width, self.params.height);
         let rgba = sd.networks.decode(&latents, [height / FACTOR, width / FACTOR]).await?;
-        Ok(Image { width, height, rgba })
+        let mut image = Image { width, height, rgba };
+        if let Some(init) = self.params.init.as_ref().filter(|_| self.params.tool == Tool::A1111) {
+            init.paste(&mut image);
+        }
+        Ok(image)
     }
 }
 
 /// The run that parameters ask for.
 fn request(params: &Params) -> Request {
+    let init = params.init.as_ref();
     Request {
         tool: params.tool,
         sampler: params.sampler,
         schedule: params.schedule,
         steps: params.steps,
-        denoise: 1.0,
-        picture: false,
-        exact_steps: false,
+        denoise: init.map_or(1.0, |init| init.denoise),
+        picture: init.is_some(),
+        exact_steps: init.is_some_and(|init| init.exact_steps),
     }
+}
+
+/// The noise levels the network was trained with, and what it predicts.
+fn training(sd: &StableDiffusion, params: &Params) -> (Sigmas, Prediction) {
+    let zero = params.zero_terminal_snr.unwrap_or(sd.model.zero_terminal_snr);
+    let trained = if zero { Sigmas::zero_terminal_snr() } else { Sigmas::sd15() };
+    (trained, params.prediction.unwrap_or(sd.model.prediction))
+}
+
+fn seeds(params: &Params) -> Seeds {
+    Seeds {
+        tool: params.tool,
+        generator: params.generator,
+        seed: params.seed,
+        size: [params.height / FACTOR, params.width / FACTOR],
+        variation: params.variation,
+        seed_delta: params.seed_delta,
+        ..Seeds::default()
+    }
+}
+
+/// The first latents from unit noise and the picture to start from, and what is kept of the picture.
+async fn first_latents(
+    sd: &StableDiffusion,
+    params: &Params,
+    levels: &Levels,
+    noise: Vec<f32>,
+) -> Result<(Vec<f32>, Option<Repaint>)> {
+    let under = |noise: &f32| noise * levels.noise_scale;
+    let Some(init) = &params.init else { return Ok((noise.iter().map(under).collect(), None)) };
+    let Begin { latents: picture, mask } = init.begin(&*sd.networks, params).await?;
+    let first = picture.iter().zip(&noise).map(|(x, noise)| x * levels.picture_scale + under(noise)).collect();
+    let repaint = mask.map(|after| {
+        // ComfyUI shows the network the picture under the first noise, and for DDIM under another; A1111 what it painted.
+        let before = if params.tool == Tool::ComfyUi { after.clone() } else { vec![1.0; after.len()] };
+        let other = params.tool == Tool::ComfyUi && params.sampler == Sampler::Ddim;
+        let noise = if other { torch_randn(params.seed.wrapping_add(1), noise.len()) } else { noise };
+        Repaint { picture, noise, before, after }
+    });
+    Ok((first, repaint))
 }
 
 /// The warnings of both prompts, none twice.

@@ -2,7 +2,9 @@
 
 mod conditioning;
 mod generation;
+mod hires;
 mod image;
+mod init;
 mod library;
 mod model;
 mod networks;
@@ -25,7 +27,9 @@ use on_gpu::OnGpu;
 
 pub use conditioning::Conditioning;
 pub use generation::{Generation, Progress};
+pub use hires::{Hires, Upscaler};
 pub use image::Image;
+pub use init::{Init, Picture};
 pub use library::Craft;
 pub use model::Model;
 pub use params::Params;
@@ -143,6 +147,23 @@ impl StableDiffusion {
             Syntax::A1111 => text.to_string(),
         };
         scenario(&text, &options, &self.tokenizer, &self.library)
+    }
+
+    /// The latents of a picture (4, h, w), in the sampler's scale: the mean of what the VAE's encoder finds.
+    ///
+    /// # Errors
+    /// [`Code::MissingTensors`] for a VAE saved without its encoder, and whatever the GPU reports.
+    pub async fn encode(&self, image: &Image) -> Result<Vec<f32>> {
+        init::encode(&*self.networks, image).await
+    }
+
+    /// The picture of latents (4, height/8, width/8), as a sampler left them.
+    ///
+    /// # Errors
+    /// Whatever the GPU reports.
+    pub async fn decode(&self, latents: &[f32], width: usize, height: usize) -> Result<Image> {
+        let rgba = self.networks.decode(latents, [height / 8, width / 8]).await?;
+        Ok(Image { width, height, rgba })
     }
 
     /// Begins a picture: encodes the prompts, draws the noise, records the steps.

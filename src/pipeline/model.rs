@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Result;
 use crate::files::{Checkpoint, Source};
+use crate::samplers::Prediction;
 use crate::weights::SLICE_BYTES;
 
 /// A checkpoint's name and hash, as recipes carry them.
@@ -15,6 +16,10 @@ pub struct Model {
     pub name: String,
     /// The name of a separate VAE file, if one decodes.
     pub vae: Option<String>,
+    /// What its UNet predicts, as far as the file says.
+    pub prediction: Prediction,
+    /// It was trained on noise levels that end in noise alone, as far as the file says.
+    pub zero_terminal_snr: bool,
     /// sha256 of the file in 64 hex digits, once it was computed. A folder has none.
     pub sha256: Option<String>,
     hashing: Option<Hashing>,
@@ -39,7 +44,15 @@ impl Model {
         };
         let hashing =
             first.filter(|_| single).map(|source| Hashing { source: source.clone(), done: 0, sha256: Sha256::new() });
-        Self { name, vae: None, sha256: None, hashing }
+        let v = checkpoint.config.v_prediction;
+        Self {
+            name,
+            vae: None,
+            prediction: if v { Prediction::V } else { Prediction::Epsilon },
+            zero_terminal_snr: checkpoint.config.zero_terminal_snr,
+            sha256: None,
+            hashing,
+        }
     }
 
     pub(super) async fn hash_slice(&mut self) -> Result<bool> {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
 use crate::prompt::Syntax;
-use crate::samplers::Reg;
+use crate::samplers::{Prediction, Reg};
 
 /// A checkpoint's text encoder, UNet and VAE.
 pub(super) trait Networks {
@@ -47,6 +47,12 @@ pub(super) trait Networks {
     /// Encodes the prompts and makes everything ready for the first step.
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>>;
 
+    /// The UNet was trained for inpainting: it wants [`Start::condition`].
+    fn inpaints(&self) -> bool;
+
+    /// A picture (3, height, width) in −1…1 → the mean of its latents (4, h, w), in the sampler's scale.
+    fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>>;
+
     /// Latents (4, h, w), as the sampler left them, → RGBA bytes (8h, 8w, 4).
     fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>>;
 }
@@ -70,6 +76,41 @@ pub(super) struct Start {
     pub registers: usize,
     /// h and w.
     pub size: [usize; 2],
+    /// What is to be kept of a picture, if something is.
+    pub repaint: Option<Repaint>,
+    /// A mask, and the latents of the picture without what is masked: (5, h, w).
+    pub condition: Option<Vec<f32>>,
+}
+
+/// A picture that is to be painted anew in parts.
+#[derive(Clone)]
+pub(super) struct Repaint {
+    /// Its latents (4, h, w).
+    pub picture: Vec<f32>,
+    /// Unit noise (4, h, w).
+    pub noise: Vec<f32>,
+    /// (h, w): 1 where the network sees what it painted, 0 where it sees the picture under the noise.
+    pub before: Vec<f32>,
+    /// (h, w): 1 where the network's idea of the picture counts, 0 where the picture does.
+    pub after: Vec<f32>,
+}
+
+impl Repaint {
+    /// What the network sees of latents `x` (4, h, w): the picture under noise of the level σ where it is kept.
+    pub fn seen(&self, x: &[f32], sigma: f32) -> Vec<f32> {
+        let kept: Vec<f32> = self.picture.iter().zip(&self.noise).map(|(x, noise)| x + sigma * noise).collect();
+        blend(&kept, x, &self.before)
+    }
+
+    /// Denoised latents (4, h, w) with the picture where it is kept.
+    pub fn kept(&self, denoised: &[f32]) -> Vec<f32> {
+        blend(&self.picture, denoised, &self.after)
+    }
+}
+
+/// (4, h, w) from one to the other, as far as a mask (h, w) says.
+fn blend(from: &[f32], to: &[f32], mask: &[f32]) -> Vec<f32> {
+    from.iter().zip(to).zip(mask.iter().cycle()).map(|((from, to), m)| from * (1.0 - m) + to * m).collect()
 }
 
 /// Windows of rows on their way into the text encoder.
@@ -89,6 +130,8 @@ pub(super) struct Step {
     pub index: usize,
     /// The noise in the latents.
     pub sigma: f32,
+    /// What the network predicts.
+    pub prediction: Prediction,
     /// Guidance times the weight of each batch item against the first.
     pub weights: Vec<f32>,
     /// The new registers (R, R): matrix · old ones.
@@ -101,9 +144,12 @@ impl Step {
         1.0 / (self.sigma * self.sigma + 1.0).sqrt()
     }
 
-    /// Factors of the latents and of the network's output in the denoised latents: x − σ ε.
+    /// Factors of the latents and of the network's output in the denoised latents: x − σ ε, or (x/√(σ² + 1) − σ v)/√(σ² + 1).
     pub fn denoised(&self) -> [f32; 2] {
-        [1.0, -self.sigma]
+        match self.prediction {
+            Prediction::Epsilon => [1.0, -self.sigma],
+            Prediction::V => [self.input_scale() * self.input_scale(), -self.sigma * self.input_scale()],
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
 use crate::prompt::WINDOW;
-use crate::reference::{Denoiser, Opening, OpeningDecoder, Reference, guided, mix, rgba, weigh};
+use crate::reference::{Denoiser, Encoder, Opening, OpeningDecoder, Reference, guided, mix, rgba, weigh};
 
-use super::networks::{Canvas, NOISE, Networks, Start, Step};
+use super::networks::{Canvas, NOISE, Networks, Repaint, Start, Step};
 
 /// Larger models are refused: in f32 they crowd a tab's memory (SD 1.5 exceeds wasm's 4 GiB), and a picture takes too long.
 const MOST_PARAMETERS: u64 = 150_000_000;
@@ -28,8 +28,10 @@ pub(super) struct OnCpu {
     /// From then on.
     reference: Option<Reference>,
     /// A VAE that will take the place of the one in use once it is loaded.
-    next_vae: Option<(OpeningDecoder, String)>,
+    next_vae: Option<(OpeningDecoder, String, Checkpoint)>,
     vae_name: Option<String>,
+    /// Where the encoder of the VAE in use lies. It is needed once for a picture to start from, and only then loaded.
+    encoder: Checkpoint,
 }
 
 impl OnCpu {
@@ -41,7 +43,8 @@ impl OnCpu {
             return Err(too_large(parameters));
         }
         let (text_width, bytes) = (opening.text_width(), opening.loaded().1);
-        Ok(Self { text_width, bytes, opening: Some(opening), reference: None, next_vae: None, vae_name: None })
+        let (opening, encoder) = (Some(opening), checkpoint.clone());
+        Ok(Self { text_width, bytes, opening, reference: None, next_vae: None, vae_name: None, encoder })
     }
 
     fn reference(&self) -> Result<&Reference> {
@@ -65,13 +68,13 @@ impl OnCpu {
     }
 
     async fn load_slice_of_vae(&mut self) -> Result<bool> {
-        let Some((opening, _)) = &mut self.next_vae else { return Ok(false) };
+        let Some((opening, ..)) = &mut self.next_vae else { return Ok(false) };
         if opening.load().await? {
             return Ok(true);
         }
-        if let (Some((opening, name)), Some(reference)) = (self.next_vae.take(), &mut self.reference) {
+        if let (Some((opening, name, encoder)), Some(reference)) = (self.next_vae.take(), &mut self.reference) {
             reference.replace_vae(opening.finish()?);
-            self.vae_name = Some(name);
+            (self.vae_name, self.encoder) = (Some(name), encoder);
         }
         Ok(false)
     }
@@ -112,7 +115,7 @@ impl Networks for OnCpu {
 
     fn loaded(&self) -> (u64, u64) {
         let loaded = self.opening.as_ref().map_or(self.bytes, |opening| opening.loaded().0);
-        let more = self.next_vae.as_ref().map_or((0, 0), |(opening, _)| opening.loaded());
+        let more = self.next_vae.as_ref().map_or((0, 0), |(opening, ..)| opening.loaded());
         (loaded + more.0, self.bytes + more.1)
     }
 
@@ -122,7 +125,7 @@ impl Networks for OnCpu {
 
     fn open_vae(&mut self, name: String, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
         Box::pin(async move {
-            self.next_vae = Some((OpeningDecoder::new(&checkpoint)?, name));
+            self.next_vae = Some((OpeningDecoder::new(&checkpoint)?, name, checkpoint));
             Ok(())
         })
     }
@@ -146,6 +149,14 @@ impl Networks for OnCpu {
             return Err(Error::new(Code::BadOption, sentence));
         }
         Ok(())
+    }
+
+    fn inpaints(&self) -> bool {
+        self.reference.as_ref().is_some_and(|reference| reference.denoiser().inpaints())
+    }
+
+    fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>> {
+        Box::pin(async move { Encoder::open(&self.encoder).await?.encode(picture, size) })
     }
 
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
@@ -173,6 +184,8 @@ struct OnCpuCanvas {
     longest: usize,
     /// Rows of the bank that each batch item sees.
     prompts: Vec<Range<usize>>,
+    repaint: Option<Repaint>,
+    condition: Vec<f32>, // (5, h, w), or nothing
 }
 
 impl OnCpuCanvas {
@@ -194,6 +207,8 @@ impl OnCpuCanvas {
             width,
             longest: start.longest,
             prompts: start.prompts.clone(),
+            repaint: start.repaint.clone(),
+            condition: start.condition.clone().unwrap_or_default(),
         })
     }
 
@@ -203,12 +218,17 @@ impl OnCpuCanvas {
 
     fn step_now(&mut self, step: &Step) -> Result<()> {
         let ([h, w], scale) = (self.size, step.input_scale());
-        let input: Vec<f32> = self.registers[0].iter().map(|x| x * scale).collect();
+        let x = self.registers[0].clone();
+        let seen = self.repaint.as_ref().map_or(x.clone(), |repaint| repaint.seen(&x, step.sigma));
+        let mut input: Vec<f32> = seen.iter().map(|x| x * scale).collect();
+        input.extend(&self.condition);
+        let shape = [1, input.len() / (h * w), h, w];
         let timestep = f64::from(self.timesteps[step.index]);
         // One item after the other: on a CPU a batch is no faster, and they may see prompts of different lengths.
-        let eps = |rows: &Range<usize>| self.unet.eps(&input, [1, 4, h, w], timestep, self.rows(rows), rows.len());
+        let eps = |rows: &Range<usize>| self.unet.eps(&input, shape, timestep, self.rows(rows), rows.len());
         let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
-        self.registers[1] = guided(&self.registers[0], &eps, &step.weights, step.denoised());
+        let denoised = guided(&seen, &eps, &step.weights, step.denoised());
+        self.registers[1] = self.repaint.as_ref().map_or(denoised.clone(), |repaint| repaint.kept(&denoised));
         mix(&mut self.registers, &step.mix);
         Ok(())
     }

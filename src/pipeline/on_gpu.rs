@@ -5,14 +5,16 @@ use std::ops::Range;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
-use crate::kernels::{ROW, image, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows};
+use crate::kernels::{
+    HEAD, ROW, image, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows,
+};
 use crate::models::unet::Prepared;
-use crate::models::{Clip, Unet, Vae};
+use crate::models::{Clip, Unet, Vae, VaeEncoder};
 use crate::prompt::{Syntax, WINDOW};
 use crate::weights::{Filling, Weights};
 
 use super::conditioning::outside;
-use super::networks::{Canvas, NOISE, Networks, Start, Step, Windows};
+use super::networks::{Canvas, NOISE, Networks, Repaint, Start, Step, Windows};
 
 /// A checkpoint's networks on the GPU.
 pub(super) struct OnGpu {
@@ -22,29 +24,39 @@ pub(super) struct OnGpu {
     vae: Vae,
     filling: Filling,
     /// A VAE that will take the place of the one in use once it is loaded.
-    next_vae: Option<(Vae, Filling, String)>,
+    next_vae: Option<NextVae>,
     vae_name: Option<String>,
+    /// Where the encoder of the VAE in use lies. It is needed once for a picture to start from, and only then loaded.
+    encoder: Checkpoint,
+}
+
+struct NextVae {
+    vae: Vae,
+    filling: Filling,
+    name: String,
+    encoder: Checkpoint,
 }
 
 impl OnGpu {
     /// Makes room for the networks of a checkpoint.
     pub async fn open(checkpoint: Checkpoint, options: Options) -> Result<Self> {
         let gpu = Gpu::open(options).await?;
+        let encoder = checkpoint.clone();
         let weights = Weights::new(&gpu, checkpoint);
         let clip = Clip::load(&weights.at("text_encoder"))?;
         let unet = Unet::load(&weights.at("unet"), clip.width())?;
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
         gpu.finish().await?;
-        Ok(Self { gpu, clip, unet, vae, filling, next_vae: None, vae_name: None })
+        Ok(Self { gpu, clip, unet, vae, filling, next_vae: None, vae_name: None, encoder })
     }
 
     async fn load_slice(&mut self) -> Result<bool> {
         if self.filling.step().await? {
             return Ok(true);
         }
-        let Some((_, filling, _)) = &mut self.next_vae else { return Ok(false) };
-        match filling.step().await {
+        let Some(next) = &mut self.next_vae else { return Ok(false) };
+        match next.filling.step().await {
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(error) => {
@@ -52,9 +64,8 @@ impl OnGpu {
                 return Err(error);
             }
         }
-        if let Some((vae, _, name)) = self.next_vae.take() {
-            self.vae = vae;
-            self.vae_name = Some(name);
+        if let Some(NextVae { vae, name, encoder, .. }) = self.next_vae.take() {
+            (self.vae, self.vae_name, self.encoder) = (vae, Some(name), encoder);
         }
         Ok(false)
     }
@@ -111,7 +122,7 @@ impl Networks for OnGpu {
     }
 
     fn loaded(&self) -> (u64, u64) {
-        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling, _)| (filling.loaded(), filling.total()));
+        let more = self.next_vae.as_ref().map_or((0, 0), |next| (next.filling.loaded(), next.filling.total()));
         (self.filling.loaded() + more.0, self.filling.total() + more.1)
     }
 
@@ -121,9 +132,10 @@ impl Networks for OnGpu {
 
     fn open_vae(&mut self, name: String, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
         Box::pin(async move {
+            let encoder = checkpoint.clone();
             let weights = Weights::new(&self.gpu, checkpoint);
             let vae = Vae::load(&weights.at("vae"))?;
-            self.next_vae = Some((vae, weights.fill(), name));
+            self.next_vae = Some(NextVae { vae, filling: weights.fill(), name, encoder });
             self.gpu.finish().await
         })
     }
@@ -137,16 +149,29 @@ impl Networks for OnGpu {
     }
 
     fn check_size(&self, width: usize, height: usize) -> Result<()> {
-        let (needed, most) = (self.vae.largest(width, height, self.gpu.storage().size()), self.gpu.largest_tensor());
-        if needed > most {
-            let sentence = format!(
-                "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
-                needed >> 20,
-                most >> 20
-            );
-            return Err(Error::new(Code::BadOption, sentence));
-        }
-        Ok(())
+        binds(&self.gpu, [width, height], self.vae.largest(width, height, self.gpu.storage().size()))
+    }
+
+    fn inpaints(&self) -> bool {
+        self.unet.inpaints()
+    }
+
+    fn encode<'a>(&'a self, picture: &'a [f32], [height, width]: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>> {
+        Box::pin(async move {
+            let gpu = &self.gpu;
+            let weights = Weights::new(gpu, self.encoder.clone());
+            let encoder = VaeEncoder::load(&weights.at("vae"))?;
+            binds(gpu, [width, height], encoder.largest(width, height, gpu.storage().size()))?;
+            let mut filling = weights.fill();
+            while filling.step().await? {}
+            let pixels = to_nhwc(picture, 3, height * width);
+            let picture = gpu.upload("picture", &[1, height, width, 4], gpu.storage(), &pixels);
+            let (plan, moments) = gpu.record("vae encode", || encoder.encode(&picture).keep());
+            plan.run();
+            let (moments, pixels) = (moments.read().await?, height / 8 * (width / 8));
+            let mean = |c: usize| (0..pixels).map(move |i| (c, i));
+            Ok((0..4).flat_map(mean).map(|(c, i)| moments[i * 8 + c] * encoder.latent_scale()).collect())
+        })
     }
 
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
@@ -156,10 +181,10 @@ impl Networks for OnGpu {
     fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
         Box::pin(async move {
             let gpu = &self.gpu;
-            let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, h * w));
+            let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
             let scale = gpu.upload("scale", &[4], Storage::F32, &[0.0, self.vae.latent_scale(), 0.0, 0.0]);
             let (plan, rgba) = gpu.record("vae decode", || {
-                let x = scale_latents(&latents, &scale, 1, gpu.storage());
+                let x = scale_latents(&latents, &scale, None, 1, gpu.storage());
                 image(&self.vae.decode(&x)).keep()
             });
             plan.run();
@@ -190,16 +215,21 @@ impl OnGpuCanvas {
         prompts.show(&start.prompts);
         let prepared = networks.unet.prepare(&start.timesteps, &prompts.context, &prompts.lengths);
         let registers = gpu.empty("registers", &[r, h, w, 4], Storage::F32);
-        registers.write_item(0, &to_nhwc(&start.latents, h * w));
+        registers.write_item(0, &to_nhwc(&start.latents, 4, h * w));
         let batch = start.prompts.len();
+        let repaint = start.repaint.as_ref().map(|repaint| repaint_planes(gpu, repaint, start.size));
+        let condition = start.condition.as_ref().map(|condition| {
+            let pixels = to_nhwc(condition, 5, h * w).repeat(batch);
+            gpu.upload("condition", &[batch, h, w, 8], gpu.storage(), &pixels)
+        });
         let step = gpu.empty("step", &[step_len(batch, r)], Storage::F32);
         let (plan, ()) = gpu.record("unet step", || {
-            let x = scale_latents(&registers, &step, batch, gpu.storage());
-            let eps = networks.unet.forward(&x, &step, &prepared);
-            sampler_step(Some(&eps), &step, &registers);
+            let x = scale_latents(&registers, &step, repaint.as_ref(), batch, gpu.storage());
+            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &prepared);
+            sampler_step(Some(&eps), &step, repaint.as_ref(), &registers);
         });
         let matrix = gpu.empty("matrix", &[step_len(0, r)], Storage::F32);
-        let (mix, ()) = gpu.record("mix", || sampler_step(None, &matrix, &registers));
+        let (mix, ()) = gpu.record("mix", || sampler_step(None, &matrix, None, &registers));
         gpu.finish().await?;
         let evaluations = start.timesteps.len();
         Ok(Self { gpu: gpu.clone(), registers, step, plan: Some(plan), matrix, mix, prompts, prepared, evaluations })
@@ -207,7 +237,7 @@ impl OnGpuCanvas {
 }
 
 /// The numbers of `sampler_step`.
-fn step_numbers(first: [f32; 4], weights: &[f32], matrix: &[f32], registers: usize) -> Vec<f32> {
+fn step_numbers(first: [f32; HEAD], weights: &[f32], matrix: &[f32], registers: usize) -> Vec<f32> {
     let mut numbers = first.to_vec();
     numbers.extend(weights);
     numbers.resize(matrix_offset(weights.len()), 0.0);
@@ -225,11 +255,11 @@ impl Canvas for OnGpuCanvas {
     }
 
     fn noise(&mut self, noise: &[f32]) {
-        self.registers.write_item(NOISE, &to_nhwc(noise, noise.len() / 4));
+        self.registers.write_item(NOISE, &to_nhwc(noise, 4, noise.len() / 4));
     }
 
     fn mix(&mut self, matrix: &[f32]) {
-        self.matrix.write(&step_numbers([0.0; 4], &[], matrix, self.registers.shape()[0]));
+        self.matrix.write(&step_numbers([0.0; HEAD], &[], matrix, self.registers.shape()[0]));
         self.mix.run();
     }
 
@@ -237,7 +267,7 @@ impl Canvas for OnGpuCanvas {
         Box::pin(async move {
             let Some(plan) = &self.plan else { return Ok(()) };
             let [skip, out] = step.denoised();
-            let first = [step.index as f32, step.input_scale(), skip, out];
+            let first = [step.index as f32, step.input_scale(), skip, out, step.sigma, 0.0, 0.0, 0.0];
             self.step.write(&step_numbers(first, &step.weights, &step.mix, self.registers.shape()[0]));
             plan.run();
             self.gpu.finish().await?;
@@ -316,7 +346,30 @@ fn table(gpu: &Gpu, syntax: Syntax, weights: &[f32]) -> Tensor {
     gpu.upload("weights", &[weights.len(), 4], Storage::F32, &table)
 }
 
-/// (4, pixels) → (pixels, 4).
-fn to_nhwc(values: &[f32], pixels: usize) -> Vec<f32> {
-    (0..pixels).flat_map(|i| (0..4).map(move |c| values[c * pixels + i])).collect()
+/// (C, pixels) → (pixels, C padded to a multiple of four with zeros).
+fn to_nhwc(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
+    let value = |c: usize, i: usize| if c < channels { values[c * pixels + i] } else { 0.0 };
+    (0..pixels).flat_map(|i| (0..channels.next_multiple_of(4)).map(move |c| value(c, i))).collect()
+}
+
+/// What `sampler_step` calls `repaint`.
+fn repaint_planes(gpu: &Gpu, repaint: &Repaint, [h, w]: [usize; 2]) -> Tensor {
+    let Repaint { picture, noise, before, after } = repaint;
+    let masks = before.iter().zip(after).flat_map(|(before, after)| [*before, *after, 0.0, 0.0]).collect();
+    let planes = [to_nhwc(picture, 4, h * w), to_nhwc(noise, 4, h * w), masks].concat();
+    gpu.upload("repaint", &[3, h, w, 4], Storage::F32, &planes)
+}
+
+/// Refuses a size whose largest tensor, of `needed` bytes, cannot be bound.
+fn binds(gpu: &Gpu, [width, height]: [usize; 2], needed: u64) -> Result<()> {
+    let most = gpu.largest_tensor();
+    if needed > most {
+        let sentence = format!(
+            "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
+            needed >> 20,
+            most >> 20
+        );
+        return Err(Error::new(Code::BadOption, sentence));
+    }
+    Ok(())
 }

@@ -2,7 +2,9 @@
 
 use crate::error::{Code, Error, Result};
 use crate::prompt::Syntax;
-use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
+use crate::samplers::{Generator, Options, Prediction, Sampler, Schedule, Tool, Variation};
+
+use super::Init;
 
 /// Parameters of a picture. The defaults are those of the ComfyUI workflow this project starts from
 /// (nomadoor/Comfy-with-ComfyUI, SD1.5_embedding.json).
@@ -42,6 +44,12 @@ pub struct Params {
     pub seed_delta: u64,
     /// 1: the text encoder's last layer; 2: the one before; …
     pub clip_skip: usize,
+    /// A picture to start from instead of noise alone.
+    pub init: Option<Init>,
+    /// What the UNet predicts; `None` is what the checkpoint says, or noise.
+    pub prediction: Option<Prediction>,
+    /// The noise levels end in noise alone; `None` is what the checkpoint says, or no.
+    pub zero_terminal_snr: Option<bool>,
 }
 
 impl Default for Params {
@@ -64,6 +72,9 @@ impl Default for Params {
             variation: None,
             seed_delta: 0,
             clip_skip: 1,
+            init: None,
+            prediction: None,
+            zero_terminal_snr: None,
         }
     }
 }
@@ -88,6 +99,7 @@ impl Params {
             }
         }
         self.sampling.check()?;
+        self.init.as_ref().map_or(Ok(()), |init| init.check(self.width, self.height))?;
         if let Some(variation) = self.variation.filter(|v| !(0.0..=1.0).contains(&v.strength)) {
             return bad(format!("the variation's strength is {}; it must be from 0 to 1", variation.strength));
         }

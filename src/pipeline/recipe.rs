@@ -5,7 +5,7 @@ use crate::prompt::{Syntax, expand};
 use crate::recipe::{Dialect, Recipe, Rng, images};
 use crate::samplers::{Generator, Options};
 
-use super::{Generation, Image, Params, StableDiffusion};
+use super::{Generation, Hires, Image, Params, StableDiffusion};
 
 /// How an infotext says that embeddings were kept whole: other programs pass over a key they do not know.
 pub const KEEP_WHOLE: (&str, &str) = ("Keep embeddings whole", "True");
@@ -27,10 +27,21 @@ pub const SIGMA_TMIN: &str = "Sigma tmin";
 /// [`Options::churn_max`].
 pub const SIGMA_TMAX: &str = "Sigma tmax";
 
+/// [`Init::denoise`](super::Init::denoise), or that of a second pass.
+pub const DENOISE: &str = "Denoising strength";
+/// [`Hires::scale`](super::Hires::scale).
+pub const HIRES_SCALE: &str = "Hires upscale";
+/// [`Hires::upscaler`](super::Hires::upscaler), by A1111's name.
+pub const HIRES_UPSCALER: &str = "Hires upscaler";
+/// [`Hires::steps`](super::Hires::steps).
+pub const HIRES_STEPS: &str = "Hires steps";
+
 impl Generation {
     /// The recipe of the picture.
     pub fn recipe(&self, sd: &StableDiffusion) -> Recipe {
-        let params = self.params();
+        // A second pass is told with the first one's numbers, as A1111 does.
+        let (params, hires) =
+            self.enlarged.as_ref().map_or((self.params(), None), |(first, hires)| (first, Some(hires)));
         // What the text model got, and what that was made of where it is something else.
         let worked_out = |template: &String| match params.syntax {
             Syntax::Comfy => {
@@ -59,14 +70,14 @@ impl Generation {
             model: Some(sd.model.name.clone()),
             model_hash: sd.model.sha256.as_ref().and_then(|hash| hash.get(..10)).map(str::to_string),
             vae: sd.model.vae.clone(),
-            extra: extra(params),
+            extra: extra(params, hires),
             ..of_params(params)
         }
     }
 }
 
 /// What an infotext says of settings that are not as usual.
-fn extra(params: &Params) -> Vec<(String, String)> {
+fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
     let (sampling, usual) = (params.sampling, Options::default());
     let changed = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
     let variation = params.variation.filter(|variation| variation.strength != 0.0);
@@ -79,6 +90,13 @@ fn extra(params: &Params) -> Vec<(String, String)> {
         (SIGMA_CHURN, changed(sampling.churn, usual.churn)),
         (SIGMA_TMIN, changed(sampling.churn_min, usual.churn_min)),
         (SIGMA_TMAX, changed(sampling.churn_max, usual.churn_max)),
+        (
+            DENOISE,
+            hires.map(|hires| hires.denoise).or(params.init.as_ref().map(|init| init.denoise)).map(|it| it.to_string()),
+        ),
+        (HIRES_SCALE, hires.map(|hires| hires.scale.to_string())),
+        (HIRES_UPSCALER, hires.map(|hires| hires.upscaler.a1111_name().to_string())),
+        (HIRES_STEPS, hires.and_then(|hires| hires.steps).map(|steps| steps.to_string())),
         (KEEP_WHOLE.0, params.keep_embeddings_whole.then(|| KEEP_WHOLE.1.to_string())),
     ];
     settings.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()

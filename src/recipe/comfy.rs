@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::graph::Graph;
+use super::graph_reader::DENOISE;
 use super::{Dialect, NVIDIA, Recipe, Rng, graph_reader, json, no_recipe, template};
 use crate::error::Result;
 
@@ -117,6 +118,10 @@ fn beyond(recipe: &Recipe, editor: bool) -> Option<Value> {
     add("dialect", dialect.map(|dialect| json!(dialect.name())));
     add("rng", recipe.rng.filter(|rng| *rng == Rng::Nvidia).map(|_| json!(NVIDIA)));
     add("model_hash", recipe.model_hash.as_ref().map(|hash| json!(hash)));
+    if denoise(recipe).is_some() {
+        add("width", recipe.width.map(|side| json!(side)));
+        add("height", recipe.height.map(|side| json!(side)));
+    }
     add("embeddings", (!recipe.embeddings.is_empty()).then(|| json!(recipe.embeddings)));
     add("extra", (!recipe.extra.is_empty()).then(|| json!(recipe.extra)));
     for (name, prompt, raw) in templates(recipe) {
@@ -166,11 +171,29 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const PICTURE: u32 = 9;
     const VAE: u32 = 10;
     const LAST_LAYER: u32 = 11;
+    const START: u32 = 12;
     let node = |id, class, place, size| Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() };
     let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
     let skip = recipe.clip_skip.filter(|skip| *skip > 1);
     let clip = || if skip.is_some() { link("clip", LAST_LAYER, 0) } else { link("clip", CHECKPOINT, 1) };
     let vae = if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
+    let latent = match denoise(recipe) {
+        Some(_) => Node {
+            links: vec![
+                link("pixels", START, 0),
+                if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) },
+            ],
+            ..node(LATENT, "VAEEncode", [473, 609], [210, 46])
+        },
+        None => Node {
+            widgets: vec![
+                ("width", json!(recipe.width.unwrap_or(512))),
+                ("height", json!(recipe.height.unwrap_or(512))),
+                ("batch_size", json!(1)),
+            ],
+            ..node(LATENT, "EmptyLatentImage", [473, 609], [315, 106])
+        },
+    };
     let mut nodes = vec![
         Node {
             widgets: vec![
@@ -179,7 +202,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
                 ("cfg", number(recipe.cfg.unwrap_or(8.0))),
                 ("sampler_name", text(&recipe.sampler, "euler")),
                 ("scheduler", text(&recipe.scheduler, "normal")),
-                ("denoise", json!(1)),
+                ("denoise", denoise(recipe).map_or(json!(1), number)),
             ],
             links: vec![
                 link("model", CHECKPOINT, 0),
@@ -193,14 +216,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
             widgets: vec![("ckpt_name", text(&recipe.model, "model.safetensors"))],
             ..node(CHECKPOINT, "CheckpointLoaderSimple", [26, 474], [315, 98])
         },
-        Node {
-            widgets: vec![
-                ("width", json!(recipe.width.unwrap_or(512))),
-                ("height", json!(recipe.height.unwrap_or(512))),
-                ("batch_size", json!(1)),
-            ],
-            ..node(LATENT, "EmptyLatentImage", [473, 609], [315, 106])
-        },
+        latent,
         Node {
             widgets: vec![("text", json!(prompt))],
             links: vec![clip()],
@@ -222,12 +238,27 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
         widgets: vec![("vae_name", json!(name))],
         ..node(VAE, "VAELoader", [863, 500], [315, 58])
     }));
+    nodes.extend(denoise(recipe).map(|_| Node {
+        widgets: vec![("image", json!("picture.png")), ("upload", json!("image"))],
+        ..node(START, "LoadImage", [26, 640], [315, 314])
+    }));
     nodes.extend(skip.map(|skip| Node {
         widgets: vec![("stop_at_clip_layer", json!(0_i64.saturating_sub_unsigned(skip as u64)))],
         links: vec![link("clip", CHECKPOINT, 1)],
         ..node(LAST_LAYER, "CLIPSetLastLayer", [26, 330], [315, 58])
     }));
     nodes
+}
+
+/// How much is left of the picture that the recipe starts from, if it is a picture. A second pass has a denoise of its own,
+/// for which this graph has no nodes.
+fn denoise(recipe: &Recipe) -> Option<f64> {
+    let value = |key: &str| recipe.extra.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+    value(DENOISE)
+        .filter(|_| value("Hires upscale").is_none())?
+        .parse()
+        .ok()
+        .filter(|denoise| (0.0..=1.0).contains(denoise))
 }
 
 /// 7 rather than 7.0, as ComfyUI writes it.
@@ -243,7 +274,7 @@ fn type_of(input: &str) -> &'static str {
         "clip" => "CLIP",
         "vae" => "VAE",
         "positive" | "negative" => "CONDITIONING",
-        "images" => "IMAGE",
+        "images" | "pixels" => "IMAGE",
         _ => "LATENT",
     }
 }
@@ -251,7 +282,8 @@ fn type_of(input: &str) -> &'static str {
 /// The editor's types of what comes out of a node.
 fn outputs(class: &str) -> &'static [&'static str] {
     match class {
-        "KSampler" | "EmptyLatentImage" => &["LATENT"],
+        "KSampler" | "EmptyLatentImage" | "VAEEncode" => &["LATENT"],
+        "LoadImage" => &["IMAGE", "MASK"],
         "CheckpointLoaderSimple" => &["MODEL", "CLIP", "VAE"],
         "CLIPTextEncode" => &["CONDITIONING"],
         "CLIPSetLastLayer" => &["CLIP"],

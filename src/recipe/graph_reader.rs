@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::files::clipped;
 
 /// Nodes that are read, or that have nothing to say.
-const UNDERSTOOD: [&str; 22] = [
+const UNDERSTOOD: [&str; 24] = [
     "KSampler",
     "KSamplerAdvanced",
     "CheckpointLoaderSimple",
@@ -16,6 +16,8 @@ const UNDERSTOOD: [&str; 22] = [
     "VAELoader",
     "CLIPTextEncode",
     "EmptyLatentImage",
+    "LoadImage",
+    "VAEEncode",
     "CLIPSetLastLayer",
     "LoraLoader",
     "LoraLoaderModelOnly",
@@ -32,6 +34,9 @@ const UNDERSTOOD: [&str; 22] = [
     "PrimitiveString",
     "PrimitiveStringMultiline",
 ];
+
+/// What A1111 calls the denoise of a picture that is started from.
+pub(super) const DENOISE: &str = "Denoising strength";
 
 /// Inputs under which nodes keep a value that others link to.
 const VALUES: [&str; 7] = ["value", "text", "string", "int", "float", "seed", "noise_seed"];
@@ -85,7 +90,11 @@ fn beyond(recipe: &mut Recipe, ours: &Value) {
         recipe.rng = Some(Rng::Nvidia);
     }
     recipe.embeddings = pairs("embeddings");
-    recipe.extra = pairs("extra");
+    let side = |key: &str| ours.get(key).and_then(Value::as_u64).and_then(|side| side.try_into().ok());
+    (recipe.width, recipe.height) = (recipe.width.or(side("width")), recipe.height.or(side("height")));
+    let extra: Vec<(String, String)> = pairs("extra");
+    recipe.extra.retain(|(key, _)| !extra.iter().any(|(known, _)| known == key));
+    recipe.extra.extend(extra);
     let a1111 = recipe.dialect == Some(Dialect::A1111);
     let prompts = [
         ("prompt", &mut recipe.prompt, "raw_prompt", &mut recipe.raw_prompt),
@@ -178,11 +187,26 @@ impl<'g> Reader<'g> {
         let (denoise, start, end) = (number("denoise"), number("start_at_step"), number("end_at_step"));
         let steps = self.recipe.steps.map_or(0.0, |steps| steps as f64);
         let cut = start.is_some_and(|start| start > 0.0) || end.is_some_and(|end| end < steps);
-        if cut || denoise.is_some_and(|denoise| denoise < 1.0) || node.text("add_noise") == Some("disable") {
+        if let Some(picture) = self.picture(node) {
+            self.recipe.extra.push((DENOISE.to_string(), denoise.unwrap_or(1.0).to_string()));
+            self.recipe.note(format!(
+                "It starts from the picture \u{201c}{}\u{201d}: choose that picture to start from.",
+                clipped(picture, 80)
+            ));
+        }
+        let part = denoise.is_some_and(|denoise| denoise < 1.0) && self.picture(node).is_none();
+        if cut || part || node.text("add_noise") == Some("disable") {
             self.recipe.note(
                 "The sampler runs only a part of its steps (denoise, start or end step); here it runs all of them.",
             );
         }
+    }
+
+    /// The name of the picture that the sampler starts from.
+    fn picture(&self, sampler: &'g Node) -> Option<&'g str> {
+        let encoder = self.graph.origin(sampler.inputs.get("latent_image")).filter(|node| node.class == "VAEEncode")?;
+        let image = self.graph.origin(encoder.inputs.get("pixels")).filter(|node| node.class == "LoadImage")?;
+        Some(image.text("image").unwrap_or("?"))
     }
 
     /// Reads the prompts, and tells of each whether choices and comments in it were worked out already: in the API form,
@@ -263,7 +287,10 @@ impl<'g> Reader<'g> {
         };
         let through = ["samples", "latent_image", "latent"];
         let Some(latent) = self.walk(sampler.inputs.get("latent_image"), &through, empty) else {
-            return self.missing("The picture's size", None);
+            // A picture that is started from gives the result its size.
+            return if self.picture(sampler).is_none() {
+                self.missing("The picture's size", None)
+            };
         };
         self.recipe.width = self.whole(latent, "width", "The width").and_then(|side| side.try_into().ok());
         self.recipe.height = self.whole(latent, "height", "The height").and_then(|side| side.try_into().ok());

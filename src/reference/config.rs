@@ -14,14 +14,16 @@ const HEAD_DIM: usize = 64;
 /// Attention heads at every level of the UNet (v1-inference.yaml, `num_heads: 8`).
 const HEADS: usize = 8;
 /// Channels of the latents.
-const LATENTS: usize = 4;
+pub const LATENTS: usize = 4;
+/// Channels that a UNet for inpainting reads: latents, a mask, the masked picture's latents.
+const INPAINTING: usize = 9;
 /// Gives latents unit variance (v1-inference.yaml, `scale_factor`).
 const SCALE: f64 = 0.18215;
 
 /// The UNet's configuration.
 pub struct Unet {
-    /// In and out.
-    pub channels: usize,
+    /// Channels in: those of the latents, or 9 for inpainting.
+    pub inputs: usize,
     /// The rest.
     pub network: UNet2DConditionModelConfig,
 }
@@ -72,7 +74,8 @@ pub fn unet(checkpoint: &Checkpoint, text_width: usize) -> Result<Unet> {
             attention_head_dim: checkpoint.config.unet_heads_at(i).unwrap_or(HEADS), // their number, in spite of the name
         });
     }
-    same("conv_in of the UNet", axis(checkpoint, "unet.conv_in.weight", 1)?, LATENTS)?;
+    let inputs = axis(checkpoint, "unet.conv_in.weight", 1)?;
+    same("conv_in of the UNet", inputs, if inputs == INPAINTING { INPAINTING } else { LATENTS })?;
     same("conv_out of the UNet", axis(checkpoint, "unet.conv_out.weight", 0)?, LATENTS)?;
     let projection = "unet.mid_block.attentions.0.proj_in.weight";
     let context = axis(checkpoint, "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 1)?;
@@ -85,7 +88,7 @@ pub fn unet(checkpoint: &Checkpoint, text_width: usize) -> Result<Unet> {
         use_linear_projection: shape(checkpoint, projection)?.len() == 2,
         ..Default::default()
     };
-    Ok(Unet { channels: LATENTS, network })
+    Ok(Unet { inputs, network })
 }
 
 /// The VAE's configuration, from its decoder alone.

@@ -29,7 +29,11 @@ pub struct Loading {
 impl Loading {
     /// All that txt2img needs of a checkpoint; nothing is read yet.
     pub fn new(checkpoint: &Checkpoint) -> Self {
-        let used = |name: &str| !UNUSED.iter().any(|prefix| name.starts_with(prefix));
+        Self::of(checkpoint, |name| !UNUSED.iter().any(|prefix| name.starts_with(prefix)))
+    }
+
+    /// The arrays whose names are `used`.
+    pub fn of(checkpoint: &Checkpoint, used: impl Fn(&str) -> bool) -> Self {
         let arrays = checkpoint.arrays.iter().filter(|(name, _)| used(name));
         let mut arrays: Vec<_> = arrays.map(|(name, info)| (name.clone(), info.clone())).collect();
         arrays.sort_by_key(|(_, info)| (info.source, info.offset));
@@ -72,6 +76,11 @@ impl Loading {
     /// Takes an array out.
     pub fn take(&mut self, name: &str) -> Result<Tensor> {
         self.tensors.remove(name).ok_or_else(|| missing(name))
+    }
+
+    /// Puts an array in the place of one that was taken out.
+    pub fn put(&mut self, name: &str, tensor: Tensor) {
+        self.tensors.insert(name.to_string(), tensor);
     }
 
     /// Takes the arrays out whose names start with `part`, for candle's constructors. `unread` are those they ask for but

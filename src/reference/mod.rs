@@ -10,6 +10,7 @@
 mod clip;
 mod config;
 mod emphasis;
+mod encoder;
 mod loading;
 mod sampling;
 mod weights;
@@ -28,6 +29,7 @@ use clip::TextEncoder;
 use loading::Loading;
 
 pub use emphasis::weigh;
+pub use encoder::Encoder;
 pub use sampling::{guided, mix, rgba};
 
 /// Batch, channels, height, width.
@@ -61,6 +63,7 @@ pub struct OpeningDecoder {
 pub struct Denoiser {
     network: UNet2DConditionModel,
     width: usize,
+    inputs: usize,
     blocks: Vec<BlockConfig>,
 }
 
@@ -224,11 +227,16 @@ impl Denoiser {
     fn new(arrays: &mut Loading, config: config::Unet) -> Result<Self> {
         let (width, blocks) = (config.network.cross_attention_dim, config.network.blocks.clone());
         let weights = arrays.part("unet.", &[]);
-        let network = UNet2DConditionModel::new(weights, config.channels, config.channels, false, config.network);
-        Ok(Self { network: network.map_err(unfit)?, width, blocks })
+        let network = UNet2DConditionModel::new(weights, config.inputs, config::LATENTS, false, config.network);
+        Ok(Self { network: network.map_err(unfit)?, width, inputs: config.inputs, blocks })
     }
 
-    /// Latents scaled for the network (B, 4, H, W) and context (B, tokens, width) → ε (B, 4, H, W). Any H and W will do:
+    /// It sees a mask and the masked picture's latents besides: channels that follow those of the latents.
+    pub fn inpaints(&self) -> bool {
+        self.inputs > config::LATENTS
+    }
+
+    /// Latents scaled for the network (B, 4, H, W), or (B, 9, H, W) if it inpaints, and context (B, tokens, width) → ε (B, 4, H, W). Any H and W will do:
     /// like diffusers, candle's upsamplers follow the skip connections' sizes.
     ///
     /// # Errors

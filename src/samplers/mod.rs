@@ -61,6 +61,16 @@ pub enum Tool {
     A1111,
 }
 
+/// What a network was trained to say of noisy latents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Prediction {
+    /// The noise (Ho et al. 2020): SD 1.5 and nearly all that comes of it.
+    #[default]
+    Epsilon,
+    /// v = noise/√(1 + σ²) − picture · σ/√(1 + σ²) (Salimans and Ho 2022, arXiv 2202.00512).
+    V,
+}
+
 /// A sampler's settings.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {

@@ -3,6 +3,7 @@
 //! `pkg/worker.js` owns these objects; what a page sees is `pkg/index.js`.
 
 mod errors;
+mod init;
 mod library;
 mod options;
 mod recipes;
@@ -221,6 +222,17 @@ impl Engine {
         let shared = self.sd()?.clone();
         let sd = shared.try_borrow().map_err(busy)?;
         let inner = sd.start(&params).await.map_err(to_js)?;
+        drop(sd);
+        Ok(Generation { sd: shared, inner })
+    }
+
+    /// Begins a second pass at a larger size over what `first` made.
+    #[allow(clippy::await_holding_refcell_ref, reason = "only shared: another call may read meanwhile")]
+    pub async fn enlarge(&self, first: &Generation, options: JsValue) -> Result<Generation, JsValue> {
+        let hires = init::hires(&options).map_err(to_js)?;
+        let shared = self.sd()?.clone();
+        let sd = shared.try_borrow().map_err(busy)?;
+        let inner = sd.enlarge(&first.inner, &hires).await.map_err(to_js)?;
         drop(sd);
         Ok(Generation { sd: shared, inner })
     }

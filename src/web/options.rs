@@ -8,12 +8,12 @@ use crate::pipeline::{
     ETA, Params, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
 };
 use crate::prompt::Syntax;
-use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
+use crate::samplers::{Generator, Options, Prediction, Sampler, Schedule, Tool, Variation};
 
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 21] = [
+const GENERATE: [&str; 27] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -35,6 +35,12 @@ const GENERATE: [&str; 21] = [
     "sChurn",
     "sTmin",
     "sTmax",
+    "image",
+    "mask",
+    "denoise",
+    "exactSteps",
+    "prediction",
+    "zeroTerminalSnr",
 ];
 
 /// Settings of the noise and the sampler, and what they are called in A1111's infotexts.
@@ -79,6 +85,9 @@ pub fn params(options: &JsValue) -> Result<Params> {
         },
         variation: variation(&fields)?,
         seed_delta: fields.seed("seedDelta")?.unwrap_or(0),
+        init: super::init::init(&fields)?,
+        prediction: fields.text("prediction")?.map(|name| prediction(&name)).transpose()?,
+        zero_terminal_snr: fields.truth("zeroTerminalSnr")?,
     })
 }
 
@@ -97,6 +106,14 @@ fn variation(fields: &Fields) -> Result<Option<Variation>> {
     let strength = fields.number("variationStrength")?.unwrap_or(0.0) as f32;
     let seed = fields.seed("variationSeed")?.unwrap_or(0);
     Ok((strength != 0.0).then_some(Variation { seed, strength }))
+}
+
+fn prediction(name: &str) -> Result<Prediction> {
+    match name {
+        "epsilon" => Ok(Prediction::Epsilon),
+        "v" => Ok(Prediction::V),
+        other => Err(bad("prediction", &format!("\"{other}\""), "epsilon or v")),
+    }
 }
 
 /// Whose random numbers: PyTorch's on an NVIDIA GPU instead of on a CPU.
@@ -133,6 +150,11 @@ impl<'a> Fields<'a> {
             }
         }
         Ok(Self(options))
+    }
+
+    /// Whatever the field holds.
+    pub fn value(&self, key: &str) -> Option<JsValue> {
+        self.get(key)
     }
 
     fn get(&self, key: &str) -> Option<JsValue> {

@@ -55,7 +55,7 @@ test('the page opens with an example, which Generate makes with its model and em
   const value = (label) => page.getByLabel(label, { exact: true }).inputValue();
   await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();
   assert.deepEqual([await value('Prompt'), await value('Width'), await value('Seed')], ['embedding:cat', '128', '7']);
-  await page.getByLabel('Steps').fill('3');
+  await page.getByLabel('Steps', { exact: true }).fill('3');
   await page.getByRole('button', { name: 'Generate' }).click();
   await page.getByRole('img').waitFor();
   assert.equal(await value('Steps'), '3');

@@ -11,6 +11,8 @@ struct Case {
     n: usize,
     kernel: usize,
     stride: usize,
+    /// Zeros before the input, where they are not half the filter.
+    padding: Option<usize>,
     stretched: Option<(usize, usize)>,
     bias: bool,
     row_bias: bool,
@@ -25,6 +27,7 @@ const LINEAR: Case = Case {
     n: 4,
     kernel: 1,
     stride: 1,
+    padding: None,
     stretched: None,
     bias: false,
     row_bias: false,
@@ -48,7 +51,8 @@ const STEP: usize = 2;
 fn data(case: &Case, storage: Storage) -> Data {
     let [b, h, w] = case.input;
     let (up_h, up_w) = case.stretched.unwrap_or((h, w));
-    let side = |up: usize| (up + 2 * (case.kernel / 2) - case.kernel) / case.stride + 1;
+    let pad = case.padding.unwrap_or(case.kernel / 2);
+    let side = |up: usize| (up + pad + case.kernel / 2 - case.kernel) / case.stride + 1;
     let out = [b, side(up_h), side(up_w)];
     let pixels = out.iter().product::<usize>();
     let width = if case.activation == Activation::Geglu { case.n / 2 } else { case.n };
@@ -69,7 +73,7 @@ fn reference(case: &Case, d: &Data) -> Vec<f32> {
     let [_, h, w] = case.input;
     let [b, out_h, out_w] = d.out;
     let (up_h, up_w) = case.stretched.unwrap_or((h, w));
-    let (channels, pad) = (case.c1 + case.c2, case.kernel / 2);
+    let (channels, pad) = (case.c1 + case.c2, case.padding.unwrap_or(case.kernel / 2));
     let mut result = Vec::new();
     for pixel in 0..b * out_h * out_w {
         let (item, y, x) = (pixel / (out_h * out_w), pixel / out_w % out_h, pixel % out_w);
@@ -151,7 +155,8 @@ fn check(case: &Case) {
                         geometry: Geometry {
                             kernel: case.kernel,
                             stride: case.stride,
-                            padding: case.kernel / 2,
+                            padding: case.padding.unwrap_or(case.kernel / 2),
+                            padding_end: case.kernel / 2,
                             stretched: case.stretched,
                         },
                         out: None,
@@ -188,6 +193,9 @@ fn convolutions() {
     check(&Case { stride: 2, ..base });
     check(&Case { input: [1, 8, 6], stride: 2, n: 4, ..base });
     check(&Case { c2: 8, row_bias: true, residual: true, ..base });
+    // The VAE halves with the zeros at the end alone.
+    check(&Case { input: [2, 6, 8], stride: 2, padding: Some(0), ..base });
+    check(&Case { input: [1, 7, 5], stride: 2, padding: Some(0), ..base });
     check(&Case { input: [1, 9, 9], c1: 4, n: 72, ..base });
 }
 
@@ -205,7 +213,7 @@ fn a_product_can_be_stored_in_f32() {
     let input = tensor(&gpu, &[1, 1, 2, 4], Storage::Packed, &[1.0; 8]);
     let weight = tensor(&gpu, &[1, 1, 4, 4], Storage::Packed, &[1.0 / 1024.0; 16]);
     let bias = tensor(&gpu, &[4], Storage::F32, &[1.0 + 1.0 / 65536.0; 4]);
-    let geometry = Geometry { kernel: 1, stride: 1, padding: 0, stretched: None };
+    let geometry = Geometry { kernel: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
     for tile in [Tile::Direct, Tile::Tiled] {
         let found = run(&gpu, || {
             gemm_on(

@@ -122,6 +122,24 @@ fn a_key_of_one_character_is_kept() {
     assert_eq!(silent(infotext::parse(&infotext::write(&once))).extra, once.extra);
 }
 
+/// A picture that was started from stands in the graph, and what is ours is kept beside it.
+#[test]
+fn a_picture_to_start_from_is_a_node() {
+    let extra = vec![("Denoising strength".to_string(), "0.6".to_string())];
+    let recipe =
+        Recipe { width: Some(640), height: Some(512), dialect: Some(Dialect::Comfy), extra, ..Recipe::default() };
+    for text in [comfy::api_json(&recipe), comfy::workflow_json(&recipe)] {
+        assert!(
+            text.contains("VAEEncode") && text.contains("LoadImage") && !text.contains("EmptyLatentImage"),
+            "{text}"
+        );
+        let back = comfy::parse(&text).expect("a recipe");
+        assert_eq!((&back.extra, back.width, back.height), (&recipe.extra, recipe.width, recipe.height));
+        assert!(back.notes.iter().any(|note| note.contains("picture.png")), "{:?}", back.notes);
+    }
+    assert!(infotext::write(&recipe).contains("Denoising strength: 0.6"));
+}
+
 #[test]
 fn what_is_open_stays_open_or_gets_the_formats_default() {
     let back = silent(infotext::parse(&infotext::write(&Recipe::default())));

@@ -6,6 +6,18 @@ import { prepareCopies } from './recipes.js';
 import { $, app, form, messages, progress } from './state.js';
 
 let counting = 0;
+let startAgain = null; // the newest picture
+
+// Takes a picture to start from; the result gets its size.
+export function sizeOfStart({ width, height }) {
+  const side = (pixels) => String(Math.max(64, Math.floor(pixels / 8) * 8));
+  form.fill({ width: side(width), height: side(height) });
+}
+
+export async function startFromResult() {
+  await $('start').take(startAgain);
+  $('start').scrollIntoView({ block: 'nearest' });
+}
 
 // Tells how long the prompt is and which embeddings it misses, a moment after the last key.
 export async function countTokens() {
@@ -36,7 +48,7 @@ export async function generate() {
   form.running = true;
   progress.show(null, `Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
   $('milestones').textContent = 'Making a picture.';
-  const picture = app.sd.generate(form.options, { signal: app.making.signal });
+  const picture = app.sd.generate({ ...form.options, ...$('start').options }, { signal: app.making.signal });
   app.made = picture.then(() => {}, () => {});
   try {
     for await (const event of picture) showEvent(event);
@@ -63,7 +75,8 @@ function showEvent(event) {
     // Decoding counts as one more step.
     const fraction = event.step / (event.steps + 1);
     const left = event.etaSeconds === null ? '' : `, about ${duration(event.etaSeconds)} left`;
-    progress.show(fraction, `Step ${event.step} of ${event.steps}${left}`);
+    const larger = event.pass === 2 ? ' of the second pass' : '';
+    progress.show(fraction, `Step ${event.step} of ${event.steps}${larger}${left}`);
     document.title = `[${Math.floor(100 * fraction)}%] Wordbrush`;
     const quarter = (step) => Math.floor((4 * step) / event.steps);
     if (quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;
@@ -71,6 +84,8 @@ function showEvent(event) {
     progress.show(null, 'Turning the result into pixels…');
   } else if (event.type === 'done') {
     $('picture').show(event.result);
+    startAgain = event.result.png;
+    $('start-again').hidden = false;
     prepareCopies(event.result.png);
   }
 }

@@ -67,9 +67,15 @@ class PromptForm extends HTMLElement {
   // As the fields have them; whether they can be used is the engine's to say.
   get options() {
     const values = new FormData(this.#form);
-    const options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
+    let options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
     for (const name of NUMBERS) options[name] = options[name] === '' ? NaN : Number(options[name]);
     for (const name of OPTIONAL) options[name] = options[name] === '' ? undefined : Number(options[name]);
+    const { hiresScale, hiresUpscaler, hiresSteps, hiresDenoise, ...others } = options;
+    options = others;
+    if (hiresScale !== '') {
+      const steps = hiresSteps === '' ? undefined : Number(hiresSteps);
+      options.hires = { scale: Number(hiresScale), upscaler: hiresUpscaler, steps, denoise: Number(hiresDenoise || NaN) };
+    }
     options.keepEmbeddingsWhole = values.has('keepEmbeddingsWhole');
     options.prompt = values.get('prompt');
     options.negativePrompt = values.get('negativePrompt');

@@ -1,0 +1,53 @@
+// Pictures to start from, as the engine takes them: RGBA bytes of the size of the result.
+
+import { WordbrushError } from './index.js';
+
+// Options with `image` and `mask` as {width, height, data}. The result has the image's own size, cut to multiples of 8, unless the
+// options say another: then the middle of the image, as large as has that shape, is brought to that size.
+export async function withPixels(options) {
+  if (options.image === undefined) return options;
+  const image = await decoded('image', options.image);
+  const mask = options.mask === undefined ? undefined : await decoded('mask', options.mask);
+  const width = options.width ?? eighths(image.width);
+  const height = options.height ?? eighths(image.height);
+  const taken = { ...options, width, height, image: drawn(image, width, height, 'white') };
+  // A mask belongs to the whole image and is cut with it; where it is transparent the image is kept.
+  if (mask) taken.mask = drawn(mask, width, height, 'black');
+  for (const bitmap of [image, mask]) bitmap?.close?.();
+  return taken;
+}
+
+const eighths = (side) => Math.max(8, Math.floor(side / 8) * 8);
+
+async function decoded(name, source) {
+  if (source?.data && source.width && source.height) {
+    // ImageData, or its likeness where there is no such class.
+    return globalThis.ImageData && source instanceof ImageData ? createImageBitmap(source) : source;
+  }
+  try {
+    return await createImageBitmap(source);
+  } catch {
+    const message = `${name} is no picture that this browser can read: give a File, a Blob, an ImageBitmap, ImageData, a canvas or an <img>.`;
+    throw new WordbrushError('BAD_OPTION', message);
+  }
+}
+
+// The middle of a picture on a ground, as RGBA bytes.
+function drawn(picture, width, height, ground) {
+  if (picture.data) {
+    const { width: w, height: h, data } = picture;
+    if (w === width && h === height) return { width, height, data };
+    throw new WordbrushError('BAD_OPTION', `The pixels are ${w}×${h}, and the result was to be ${width}×${height}.`);
+  }
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext('2d', { willReadFrequently: true });
+  context.imageSmoothingQuality = 'high';
+  context.fillStyle = ground;
+  context.fillRect(0, 0, width, height);
+  const exact = eighths(picture.width) === width && eighths(picture.height) === height;
+  const scale = exact ? 1 : Math.max(width / picture.width, height / picture.height);
+  const [w, h] = [picture.width * scale, picture.height * scale];
+  const [x, y] = [(width - w) / 2, (height - h) / 2];
+  context.drawImage(picture, exact ? Math.ceil(x) : x, exact ? Math.ceil(y) : y, w, h);
+  return { width, height, data: context.getImageData(0, 0, width, height).data };
+}

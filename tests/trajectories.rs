@@ -1,0 +1,259 @@
+//! Whole runs against diffusers' networks under other people's samplers, on the GPU and on the CPU: every sampler at three
+//! sizes, v-prediction, image to image, inpainting (`golden/make_trajectories.py`).
+
+#[path = "support/checkpoints.rs"]
+mod checkpoints;
+mod support;
+
+use checkpoints::{Array, arrays, embedding, file, load};
+use support::{Fixture, golden, relative_error};
+use wordbrush::files::{DType, safetensors::header_of};
+use wordbrush::gpu::Storage;
+use wordbrush::pipeline::{Image, Init, Params, Picture, StableDiffusion};
+use wordbrush::prompt::Syntax;
+use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool};
+
+const CONV_IN: &str = "model.diffusion_model.input_blocks.0.0.weight";
+const SIZES: [(usize, usize); 3] = [(8, 8), (12, 8), (9, 16)];
+
+/// The bound on pictures, and what f32 reaches on latents: guidance and steps carry the order of sums on.
+/// On the CPU candle's GELU is another (`on_cpu.rs`).
+struct Bounds {
+    latents: f64,
+    psnr: f64,
+}
+const ON_GPU: Bounds = Bounds { latents: 2e-4, psnr: 60.0 };
+const ON_CPU: Bounds = Bounds { latents: 5e-3, psnr: 45.0 };
+
+fn fixture() -> Fixture {
+    Fixture::of("trajectories/trajectories.safetensors")
+}
+
+/// `two_levels` with its encoder, and with conv_in for inpainting if wanted.
+fn checkpoint(painter: bool) -> Vec<Array> {
+    let name = "trajectories/two_levels.more.safetensors";
+    let bytes = std::fs::read(golden(name)).expect("a fixture");
+    let header = header_of(name, &bytes).expect("a header");
+    let more = header.arrays.iter().filter(|array| painter || array.name != CONV_IN).map(|array| {
+        let part = &bytes[array.offset as usize..][..array.length as usize];
+        (array.name.clone(), array.dtype, array.shape.clone(), part.to_vec())
+    });
+    let kept = arrays("two_levels").into_iter().filter(|array| !painter || array.0 != CONV_IN);
+    kept.chain(more).collect()
+}
+
+struct Both {
+    gpu: StableDiffusion,
+    cpu: StableDiffusion,
+    fixture: Fixture,
+}
+
+impl Both {
+    fn new(arrays: &[Array]) -> Self {
+        let mut cpu = pollster::block_on(async {
+            let mut cpu = StableDiffusion::open_on_cpu(file(arrays)).await.unwrap_or_else(|e| panic!("{e}"));
+            while cpu.load().await.unwrap_or_else(|e| panic!("{e}")) {}
+            cpu
+        });
+        let mut gpu = load(file(arrays), Storage::F32);
+        let rows = Fixture::read("two_levels.euler");
+        let width = rows.shape("rows.positive")[2];
+        for which in ["positive", "negative"] {
+            let rows = embedding(&rows.numbers(&format!("rows.{which}"))[width..76 * width], width);
+            for sd in [&mut gpu, &mut cpu] {
+                sd.add_embedding(&format!("{which}.safetensors"), &rows).expect("an embedding");
+            }
+        }
+        Self { gpu, cpu, fixture: fixture() }
+    }
+
+    fn check(&self, case: &str, params: &Params) {
+        self.check_on("GPU", &self.gpu, ON_GPU, case, params);
+        self.check_on("CPU", &self.cpu, ON_CPU, case, params);
+    }
+
+    fn check_on(&self, place: &str, sd: &StableDiffusion, bounds: Bounds, case: &str, params: &Params) {
+        let expected = self.fixture.numbers(case);
+        let (latents, image) = generate(sd, params);
+        let error = relative_error(&latents, expected);
+        // Their latents through the same decoder, which has tests of its own.
+        let psnr = psnr(&image, &decoded(sd, params, expected));
+        println!("{case} on the {place}: latents {error:.1e}, {psnr:.1} dB");
+        assert!(error <= bounds.latents && psnr >= bounds.psnr, "{case} on the {place}: {error:.2e}, {psnr:.1} dB");
+    }
+}
+
+fn generate(sd: &StableDiffusion, params: &Params) -> (Vec<f32>, Image) {
+    pollster::block_on(async {
+        let mut generation = sd.start(params).await.unwrap_or_else(|e| panic!("{e}"));
+        while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+        (generation.latents().await.expect("latents"), generation.image(sd).await.expect("an image"))
+    })
+}
+
+fn decoded(sd: &StableDiffusion, params: &Params, latents: &[f32]) -> Image {
+    let mut image = pollster::block_on(sd.decode(latents, params.width, params.height)).expect("an image");
+    if let Some(init) = params.init.as_ref().filter(|_| params.tool == Tool::A1111) {
+        paste(&mut image, init);
+    }
+    image
+}
+
+/// What is kept is put back, pixel by pixel.
+fn paste(image: &mut Image, init: &Init) {
+    let (Picture::Pixels(old), Some(mask)) = (&init.picture, &init.mask) else { return };
+    for i in 0..mask.len() {
+        for c in 4 * i..4 * i + 3 {
+            image.rgba[c] = (f64::from(image.rgba[c]) * f64::from(mask[i])
+                + f64::from(old.rgba[c]) * f64::from(1.0 - mask[i]))
+            .round() as u8;
+        }
+    }
+}
+
+/// Peak signal-to-noise ratio, in dB; the fourth byte does not count.
+fn psnr(one: &Image, other: &Image) -> f64 {
+    let error: f64 = one.rgba.iter().zip(&other.rgba).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+    10.0 * (255.0f64.powi(2) * (one.rgba.len() * 3 / 4) as f64 / error.max(1e-9)).log10()
+}
+
+fn params(sampler: Sampler, (h, w): (usize, usize)) -> Params {
+    Params {
+        prompt: "embedding:positive".to_string(),
+        negative_prompt: "embedding:negative".to_string(),
+        steps: 8,
+        cfg: 3.0,
+        width: 8 * w,
+        height: 8 * h,
+        sampler,
+        schedule: Some(Schedule::Karras),
+        ..Params::default()
+    }
+}
+
+#[test]
+fn every_sampler_at_three_sizes() {
+    let both = Both::new(&arrays("two_levels"));
+    let mut compared = 0;
+    for size in SIZES {
+        for sampler in Sampler::ALL {
+            let (h, w) = size;
+            // On the CPU the size makes no difference to the sampler.
+            let check = |case: &str, params: &Params| match size {
+                (8, 8) => both.check(case, params),
+                _ => both.check_on("GPU", &both.gpu, ON_GPU, case, params),
+            };
+            // The twins with "_gpu" differ in whose noise they take, and here that is the CPU's.
+            let name = sampler.name().trim_end_matches("_gpu");
+            match sampler {
+                Sampler::Ddim | Sampler::Plms => {
+                    let (tool, syntax) = (Tool::A1111, Syntax::A1111);
+                    let prompts = Params {
+                        prompt: "positive".into(),
+                        negative_prompt: "negative".into(),
+                        ..params(sampler, size)
+                    };
+                    check(&format!("a1111.{name}.{h}x{w}"), &Params { tool, syntax, schedule: None, ..prompts });
+                }
+                _ => check(&format!("sampler.{name}.{h}x{w}"), &params(sampler, size)),
+            }
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 3 * 23);
+}
+
+#[test]
+fn v_prediction_and_noise_alone() {
+    let both = Both::new(&arrays("two_levels"));
+    let v = Params { prediction: Some(Prediction::V), ..params(Sampler::Euler, (8, 8)) };
+    both.check("prediction.v", &v);
+    both.check("prediction.v.zero", &Params { zero_terminal_snr: Some(true), ..v.clone() });
+    // The same said by the file, as merging tools mark it.
+    let marked = [
+        arrays("two_levels"),
+        ["v_pred", "ztsnr"].map(|mark| (mark.to_string(), DType::F32, vec![0], Vec::new())).to_vec(),
+    ];
+    let both = Both::new(&marked.concat());
+    both.check("prediction.v.zero", &Params { prediction: None, ..v });
+}
+
+impl Both {
+    /// The picture and mask of a size.
+    fn init(&self, (h, w): (usize, usize), denoise: f64, masked: bool) -> Init {
+        let rgb = self.fixture.numbers(&format!("rgb.{h}x{w}"));
+        let rgba = rgb.chunks(3).flat_map(|p| [p[0] as u8, p[1] as u8, p[2] as u8, 255]).collect();
+        let mask = masked.then(|| self.fixture.numbers(&format!("mask.{h}x{w}")).to_vec());
+        let picture = Picture::Pixels(Image { width: 8 * w, height: 8 * h, rgba });
+        Init { picture, denoise, mask, exact_steps: false }
+    }
+}
+
+#[test]
+fn pictures_to_start_from() {
+    let both = Both::new(&checkpoint(false));
+    for size in [(8, 8), (12, 8)] {
+        let (h, w) = size;
+        for (text, denoise) in [("1.0", 1.0), ("0.6", 0.6)] {
+            for sampler in [Sampler::Euler, Sampler::Dpmpp2m, Sampler::EulerAncestral] {
+                for (what, masked) in [("img2img", false), ("inpaint", true)] {
+                    let init = Some(both.init(size, denoise, masked));
+                    both.check(
+                        &format!("{what}.{}.{text}.{h}x{w}", sampler.name()),
+                        &Params { init, ..params(sampler, size) },
+                    );
+                }
+            }
+        }
+        let a1111 = Params {
+            prompt: "positive".into(),
+            negative_prompt: "negative".into(),
+            tool: Tool::A1111,
+            syntax: Syntax::A1111,
+            init: Some(both.init(size, 0.6, true)),
+            ..params(Sampler::Dpmpp2m, size)
+        };
+        both.check(&format!("a1111.inpaint.{h}x{w}"), &a1111);
+    }
+}
+
+#[test]
+fn latents_of_a_picture() {
+    let both = Both::new(&checkpoint(false));
+    for size in [(8, 8), (12, 8)] {
+        let Init { picture: Picture::Pixels(image), .. } = both.init(size, 1.0, false) else { panic!("no pixels") };
+        let expected: Vec<f32> =
+            both.fixture.numbers(&format!("encoded.{}x{}", size.0, size.1)).iter().map(|x| x * 0.18215).collect();
+        for sd in [&both.gpu, &both.cpu] {
+            let found = pollster::block_on(sd.encode(&image)).expect("latents");
+            let error = relative_error(&found, &expected);
+            println!("encoded {size:?}: {error:.1e}");
+            assert!(error < 1e-4, "{size:?}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn a_network_for_inpainting() {
+    let both = Both::new(&checkpoint(true));
+    let init = Some(both.init((12, 8), 1.0, true));
+    both.check("painter.inpaint", &Params { init, ..params(Sampler::Euler, (12, 8)) });
+    both.check("painter.alone", &params(Sampler::Euler, (12, 8)));
+}
+
+#[test]
+fn what_cannot_be_started_from_is_refused() {
+    let both = Both::new(&arrays("two_levels"));
+    let size = (8, 8);
+    let refused = |init: Init| {
+        let params = Params { init: Some(init), ..params(Sampler::Euler, size) };
+        pollster::block_on(both.gpu.start(&params)).err().expect("a refusal").message
+    };
+    let init = both.init(size, 0.6, true);
+    assert!(refused(Init { denoise: 0.0, ..init.clone() }).contains("denoise"));
+    assert!(refused(Init { mask: Some(vec![0.0; 64 * 64]), ..init.clone() }).contains("empty"));
+    assert!(refused(Init { mask: Some(vec![1.0; 64]), ..init.clone() }).contains("64 pixels"));
+    assert!(refused(both.init((12, 8), 0.6, false)).contains("64×96"));
+    // These fixtures' VAE has no encoder.
+    assert!(refused(init).contains("encoder"));
+}
