@@ -1,8 +1,10 @@
 //! The denoising UNet (Ronneberger et al. 2015; Rombach et al. 2022; diffusers' `UNet2DConditionModel`).
 
+mod room;
+
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Plan, Storage, Tensor};
-use crate::kernels::{Activation, Gemm, RowBias, gemm};
+use crate::kernels::{Activation, Gemm, RowBias, Seen, gemm};
 use crate::layers::{Conv2d, GroupNorm, Linear};
 use crate::weights::Weights;
 
@@ -44,13 +46,13 @@ struct UpBlock {
     upsampler: Option<Conv2d>,
 }
 
-/// What does not change over the steps: the prompt's keys and values, the time embeddings of all steps.
+/// What does not change over the steps: the prompts' keys and values, the time embeddings of all steps.
 pub struct Prepared {
     /// Per ResnetBlock, in the order of `forward`: (1, steps, N).
     time: Vec<Tensor>,
-    /// Per transformer, in the order of `forward`, and per block in it: (B, S, 2C).
+    /// Per transformer, in the order of `forward`, and per block in it: (prompts, S, 2C).
     context: Vec<Vec<Tensor>>,
-    /// (B): tokens that each batch item sees.
+    /// (prompts): tokens of each that count.
     lengths: Tensor,
     /// Computes `context` again.
     prompt: Plan,
@@ -61,6 +63,18 @@ impl Prepared {
     pub fn prompt_changed(&self) {
         self.prompt.run();
     }
+
+    /// For a batch of which `each` items at a time see one prompt, from the `first` prompt on.
+    pub fn shown(&self, first: usize, each: usize) -> Shown<'_> {
+        Shown { prepared: self, first, each }
+    }
+}
+
+/// Which of the prepared prompts the items of a batch see.
+pub struct Shown<'a> {
+    prepared: &'a Prepared,
+    first: usize,
+    each: usize,
 }
 
 /// What all blocks need to know while they are loaded.
@@ -126,8 +140,8 @@ impl Unet {
         })
     }
 
-    /// Computes once what all steps share. `context` is (B, S, width), of which each batch item sees as many rows as
-    /// `lengths` (B) says.
+    /// Computes once what all steps share. `context` is (prompts, S, width), of which as many rows count as `lengths`
+    /// (prompts) says.
     pub fn prepare(&self, timesteps: &[f32], context: &Tensor, lengths: &Tensor) -> Prepared {
         assert_eq!(context.shape()[2], self.context_width, "unet: context {:?}", context.shape());
         let gpu = context.gpu();
@@ -150,9 +164,10 @@ impl Unet {
     }
 
     /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings.
-    pub fn forward(&self, x: &Tensor, step: &Tensor, prepared: &Prepared) -> Tensor {
-        let mut state =
-            State { time: prepared.time.iter(), context: prepared.context.iter(), step, lengths: &prepared.lengths };
+    pub fn forward(&self, x: &Tensor, step: &Tensor, shown: &Shown) -> Tensor {
+        let &Shown { prepared, first, each } = shown;
+        let seen = Seen { lengths: &prepared.lengths, first, each };
+        let mut state = State { time: prepared.time.iter(), context: prepared.context.iter(), step, seen };
         // 1. in
         let mut h = self.conv_in.forward(x);
         let mut skips = vec![h.clone()];
@@ -193,7 +208,7 @@ struct State<'a> {
     time: std::slice::Iter<'a, Tensor>,
     context: std::slice::Iter<'a, Vec<Tensor>>,
     step: &'a Tensor,
-    lengths: &'a Tensor,
+    seen: Seen<'a>,
 }
 
 impl State<'_> {
@@ -204,7 +219,7 @@ impl State<'_> {
 
     fn transformer(&mut self, block: &Transformer2d, x: &Tensor) -> Tensor {
         let kv = self.context.next().expect("a prepared prompt for every transformer");
-        block.forward(x, kv, self.lengths)
+        block.forward(x, kv, self.seen)
     }
 }
 

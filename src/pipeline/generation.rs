@@ -13,9 +13,10 @@ use super::{Conditioning, Image, Params, StableDiffusion};
 /// Latent pixels are 8×8 pixels of the picture.
 const FACTOR: usize = 8;
 
-/// A picture in the making. Not calling [`step`](Self::step) pauses it, dropping it cancels it.
+/// A picture in the making, or a batch of them. Not calling [`step`](Self::step) pauses it, dropping it cancels it.
 pub struct Generation {
     params: Params,
+    seeds: Seeds,
     levels: Levels,
     program: Rc<Program>,
     /// Those that the program needs, in the order of the canvas.
@@ -45,7 +46,6 @@ pub struct Progress {
 impl Generation {
     pub(super) async fn start(sd: &StableDiffusion, params: &Params, prompts: [Scenario; 2]) -> Result<Self> {
         params.check()?;
-        sd.networks.check_size(params.width, params.height)?;
         let trained = Sigmas::sd15();
         let levels = Levels::new(&request(params), &trained)?;
         let program = Rc::new(params.sampler.program(&levels.sigmas, &params.sampling));
@@ -58,16 +58,8 @@ impl Generation {
         let alone = prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0;
         let guided = params.cfg != 1.0 || !alone;
         let mut conditioning = Conditioning::new(if guided { vec![negative, prompt] } else { vec![prompt] })?;
-        let (h, w) = (params.height / FACTOR, params.width / FACTOR);
-        let seeds = Seeds {
-            tool: params.tool,
-            generator: params.generator,
-            seed: params.seed,
-            size: [h, w],
-            variation: params.variation,
-            seed_delta: params.seed_delta,
-            ..Seeds::default()
-        };
+        sd.networks.check_size(params.width, params.height, conditioning.weights.len() * params.batch)?;
+        let seeds = seeds(params);
         let time = |sigma: f64| trained.time(sigma as f32, params.tool);
         let start = Start {
             windows: conditioning.windows(&*sd.networks, params.syntax)?,
@@ -75,15 +67,17 @@ impl Generation {
             prompts: conditioning.turn_to(1).unwrap_or_default(),
             longest: conditioning.longest(),
             timesteps: program.evaluations().into_iter().map(time).collect(),
+            pictures: params.batch,
             latents: seeds.initial().iter().map(|noise| noise * levels.noise_scale).collect(),
             registers: registers.len(),
-            size: [h, w],
+            size: seeds.size,
         };
         let canvas = sd.networks.begin(&start).await?;
         let noise = seeds.for_steps(params.sampler, levels.brownian);
         let params = params.clone();
         Ok(Self {
             params,
+            seeds,
             levels,
             program,
             registers,
@@ -122,12 +116,17 @@ impl Generation {
         self.canvas.stats()
     }
 
+    /// The seed of a picture of the batch and of its variation.
+    pub(super) fn seeds_of(&self, picture: usize) -> (u64, u64) {
+        self.seeds.of_picture(picture)
+    }
+
     /// The prompts.
     pub fn conditioning(&self) -> &Conditioning {
         &self.conditioning
     }
 
-    /// What the UNet sees of the prompts now, (B, S, C): the negative prompt first if there is guidance, then the parts of
+    /// What the UNet sees of the prompts now, (prompts, S, C): the negative prompt first if there is guidance, then the parts of
     /// the prompt. Shorter ones are followed by zeros, see [`Conditioning::tokens`].
     ///
     /// # Errors
@@ -183,7 +182,7 @@ impl Generation {
         Ok(())
     }
 
-    /// The latents as they are, (4, h, w), as ComfyUI and diffusers order them.
+    /// The latents as they are, (pictures, 4, h, w), as ComfyUI and diffusers order them.
     ///
     /// # Errors
     /// Whatever the GPU reports.
@@ -195,7 +194,7 @@ impl Generation {
         Ok(latents)
     }
 
-    /// The network's idea of the finished latents at the last evaluation, (4, h, w): what previews show.
+    /// The network's idea of the finished latents at the last evaluation, (pictures, 4, h, w): what previews show.
     ///
     /// # Errors
     /// Whatever the GPU reports.
@@ -203,19 +202,56 @@ impl Generation {
         self.canvas.read(Reg::DENOISED.index()).await
     }
 
-    /// Decodes the latents as they are.
+    /// Decodes the latents of the picture, or of the first of a batch, as they are.
     ///
     /// # Errors
     /// [`Code::NumericNan`] where the network left the range of its numbers, and whatever the GPU reports.
     pub async fn image(&self, sd: &StableDiffusion) -> Result<Image> {
+        self.image_of(0, sd).await
+    }
+
+    /// All pictures of the batch, decoded one at a time, which keeps the GPU's memory small.
+    ///
+    /// # Errors
+    /// As for [`image`](Self::image).
+    pub async fn images(&self, sd: &StableDiffusion) -> Result<Vec<Image>> {
+        let mut images = Vec::new();
+        for picture in 0..self.params.batch {
+            images.push(self.image_of(picture, sd).await?);
+        }
+        Ok(images)
+    }
+
+    /// One picture of the batch, counted from 0.
+    ///
+    /// # Errors
+    /// As for [`image`](Self::image), and [`Code::BadOption`] where there is no such picture.
+    pub async fn image_of(&self, picture: usize, sd: &StableDiffusion) -> Result<Image> {
         let latents = self.latents().await?;
+        let each = latents.len() / self.params.batch;
+        let latents = latents.get(picture * each..(picture + 1) * each).ok_or_else(|| {
+            Error::new(Code::BadOption, format!("there is no picture {picture}: the batch has {}", self.params.batch))
+        })?;
         if latents.iter().any(|x| !x.is_finite()) {
             let sentence = "the network produced NaN instead of a picture: a checkpoint or embedding with broken numbers, or a cfg or weight far too large";
             return Err(Error::new(Code::NumericNan, sentence));
         }
         let (width, height) = (self.params.width, self.params.height);
-        let rgba = sd.networks.decode(&latents, [height / FACTOR, width / FACTOR]).await?;
+        let rgba = sd.networks.decode(latents, [height / FACTOR, width / FACTOR]).await?;
         Ok(Image { width, height, rgba })
+    }
+}
+
+/// The noise that parameters ask for.
+fn seeds(params: &Params) -> Seeds {
+    Seeds {
+        tool: params.tool,
+        generator: params.generator,
+        seed: params.seed,
+        size: [params.height / FACTOR, params.width / FACTOR],
+        batch: params.batch,
+        variation: params.variation,
+        seed_delta: params.seed_delta,
     }
 }
 

@@ -135,7 +135,7 @@ impl Networks for OnCpu {
         self.vae_name.as_deref()
     }
 
-    fn check_size(&self, width: usize, height: usize) -> Result<()> {
+    fn check_size(&self, width: usize, height: usize, _batch: usize) -> Result<()> {
         let needed = self.reference()?.largest(height / 8, width / 8);
         if needed > MOST_BYTES {
             let sentence = format!(
@@ -161,17 +161,17 @@ impl Networks for OnCpu {
     }
 }
 
-/// A picture in the making on the CPU.
+/// Pictures in the making on the CPU, computed one after the other: together they would be no faster.
 struct OnCpuCanvas {
     unet: Rc<Denoiser>,
-    /// The latents, the denoised ones, what the sampler needs besides: (4, h, w) each.
+    /// The latents, the denoised ones, what the sampler needs besides: (pictures, 4, h, w) each.
     registers: Vec<Vec<f32>>,
     size: [usize; 2],
     timesteps: Vec<f32>,
     bank: Vec<f32>, // (windows, 77, C), weighed
     width: usize,   // C
     longest: usize,
-    /// Rows of the bank that each batch item sees.
+    /// The rows of the bank that are each prompt's.
     prompts: Vec<Range<usize>>,
 }
 
@@ -203,12 +203,16 @@ impl OnCpuCanvas {
 
     fn step_now(&mut self, step: &Step) -> Result<()> {
         let ([h, w], scale) = (self.size, step.input_scale());
-        let input: Vec<f32> = self.registers[0].iter().map(|x| x * scale).collect();
         let timestep = f64::from(self.timesteps[step.index]);
-        // One item after the other: on a CPU a batch is no faster, and they may see prompts of different lengths.
-        let eps = |rows: &Range<usize>| self.unet.eps(&input, [1, 4, h, w], timestep, self.rows(rows), rows.len());
-        let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
-        self.registers[1] = guided(&self.registers[0], &eps, &step.weights, step.denoised());
+        let mut denoised = Vec::with_capacity(self.registers[0].len());
+        for x in self.registers[0].chunks(4 * h * w) {
+            let input: Vec<f32> = x.iter().map(|x| x * scale).collect();
+            // One prompt after the other: they may have different lengths.
+            let eps = |rows: &Range<usize>| self.unet.eps(&input, [1, 4, h, w], timestep, self.rows(rows), rows.len());
+            let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
+            denoised.extend(guided(x, &eps, &step.weights, step.denoised()));
+        }
+        self.registers[1] = denoised;
         mix(&mut self.registers, &step.mix);
         Ok(())
     }
