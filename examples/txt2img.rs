@@ -9,9 +9,9 @@ use clap::Parser;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::{Options, Storage};
-use wordbrush::pipeline::{Generation, Params, StableDiffusion};
+use wordbrush::pipeline::{Generation, Hires, Image, Init, Params, Picture, StableDiffusion, Upscaler};
 use wordbrush::prompt::Syntax;
-use wordbrush::samplers::{Sampler, Schedule, Tool, torch_randn};
+use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool, torch_randn};
 use wordbrush::{Code, Error, Result};
 
 /// Endings of files that may hold embeddings; what they are is told by their content.
@@ -71,6 +71,30 @@ struct Args {
     /// Compute on the CPU, which only small models allow.
     #[arg(long)]
     cpu: bool,
+    /// A PNG to start from; the result has its size, cut to multiples of 8.
+    #[arg(long)]
+    image: Option<PathBuf>,
+    /// A PNG of the same size: white is painted anew, black is kept.
+    #[arg(long, requires = "image")]
+    mask: Option<PathBuf>,
+    /// How much of the way down from noise is run over the image.
+    #[arg(long, default_value_t = 0.75)]
+    denoise: f64,
+    /// A second pass at a size so many times as large.
+    #[arg(long)]
+    hires: Option<f64>,
+    /// How the picture is made larger for it: latent, latent-nearest-exact or lanczos.
+    #[arg(long, default_value = "latent")]
+    upscaler: String,
+    /// How much of the way down from noise the second pass runs.
+    #[arg(long, default_value_t = 0.7)]
+    hires_denoise: f64,
+    /// The UNet predicts v, whatever the checkpoint says.
+    #[arg(long)]
+    v_prediction: bool,
+    /// The noise levels end in noise alone, whatever the checkpoint says.
+    #[arg(long)]
+    zero_terminal_snr: bool,
     /// Where the picture goes.
     #[arg(long)]
     out: PathBuf,
@@ -124,6 +148,11 @@ async fn run(args: &Args) -> Result<()> {
     let begun = Instant::now();
     while generation.step().await? {}
     eprintln!("{} steps in {:.1} s", params.steps, begun.elapsed().as_secs_f64());
+    if let Some(scale) = args.hires {
+        let (upscaler, denoise) = (Upscaler::from_name(&args.upscaler)?, args.hires_denoise);
+        generation = sd.enlarge(&generation, &Hires { scale, upscaler, steps: None, denoise }).await?;
+        while generation.step().await? {}
+    }
     if let Some(path) = &args.latents {
         write_latents(path, &sd, &params, &generation).await?;
     }
@@ -146,7 +175,18 @@ fn params(args: &Args) -> Result<Params> {
             ));
         }
     };
+    let (mut width, mut height, mut init) = (args.width, args.height, None);
+    if let Some(path) = &args.image {
+        let image = cut(&read_png(path)?);
+        let mask = args.mask.as_ref().map(|path| read_png(path)).transpose()?.map(|mask| cut(&mask));
+        let mask = mask.map(|mask| mask.rgba.chunks_exact(4).map(|pixel| f32::from(pixel[0]) / 255.0).collect());
+        (width, height) = (image.width, image.height);
+        init = Some(Init { picture: Picture::Pixels(image), denoise: args.denoise, mask, exact_steps: false });
+    }
     let params = Params {
+        init,
+        prediction: args.v_prediction.then_some(Prediction::V),
+        zero_terminal_snr: args.zero_terminal_snr.then_some(true),
         prompt: args.prompt.clone(),
         negative_prompt: args.negative.clone(),
         syntax,
@@ -155,8 +195,8 @@ fn params(args: &Args) -> Result<Params> {
         keep_embeddings_whole: args.keep_embeddings_whole,
         steps: args.steps,
         cfg: args.cfg,
-        width: args.width,
-        height: args.height,
+        width,
+        height,
         seed: args.seed,
         sampler: Sampler::from_name(&args.sampler)?,
         schedule: Some(Schedule::from_name(&args.scheduler)?),
@@ -165,6 +205,31 @@ fn params(args: &Args) -> Result<Params> {
     };
     params.check()?;
     Ok(params)
+}
+
+/// A PNG's pixels, with or without an alpha channel.
+fn read_png(path: &Path) -> Result<Image> {
+    let refused = |e: String| Error::new(Code::Read, format!("{} cannot be read: {e}", path.display()));
+    let file = std::fs::File::open(path).map_err(|e| refused(e.to_string()))?;
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
+    decoder.set_transformations(png::Transformations::normalize_to_color8() | png::Transformations::ALPHA);
+    let mut reader = decoder.read_info().map_err(|e| refused(e.to_string()))?;
+    let mut bytes = vec![0; reader.output_buffer_size().ok_or_else(|| refused("it is too large".into()))?];
+    let info = reader.next_frame(&mut bytes).map_err(|e| refused(e.to_string()))?;
+    bytes.truncate(info.buffer_size());
+    let rgba = match info.color_type {
+        png::ColorType::GrayscaleAlpha => bytes.chunks_exact(2).flat_map(|p| [p[0], p[0], p[0], p[1]]).collect(),
+        _ => bytes,
+    };
+    Ok(Image { width: info.width as usize, height: info.height as usize, rgba })
+}
+
+/// The middle of a picture, with sides that are multiples of 8, as ComfyUI cuts what it encodes.
+fn cut(image: &Image) -> Image {
+    let [width, height] = [image.width, image.height].map(|side| side / 8 * 8);
+    let (left, top) = ((image.width - width) / 2, (image.height - height) / 2);
+    let row = |y: usize| &image.rgba[((top + y) * image.width + left) * 4..][..width * 4];
+    Image { width, height, rgba: (0..height).flat_map(|y| row(y).to_vec()).collect() }
 }
 
 fn storage(name: &str) -> Result<Storage> {

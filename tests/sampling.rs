@@ -9,8 +9,9 @@ use checkpoints::{arrays, file, load};
 use support::relative_error;
 use wordbrush::files::Checkpoint;
 use wordbrush::gpu::Storage;
-use wordbrush::pipeline::{Params, StableDiffusion};
+use wordbrush::pipeline::{Image, Params, StableDiffusion};
 use wordbrush::prompt::Syntax;
+use wordbrush::recipe::Recipe;
 use wordbrush::reference::Reference;
 use wordbrush::samplers::{Generator, Levels, Options, Request, Sampler, Schedule, Seeds, Sigmas, Tool, Variation};
 
@@ -57,12 +58,12 @@ fn by_program(reference: &Reference, params: &Params, context: &[f32]) -> (Vec<f
     let levels = Levels::new(&request, &trained).expect("levels");
     let program = params.sampler.program(&levels.sigmas, &params.sampling);
     let (generator, seed, variation) = (params.generator, params.seed, params.variation);
-    let seed_delta = params.seed_delta;
-    let seeds = Seeds { tool, generator, seed, size, variation, seed_delta, ..Seeds::default() };
+    let (batch, seed_delta) = (params.batch, params.seed_delta);
+    let seeds = Seeds { tool, generator, seed, size, batch, variation, seed_delta };
     let first = seeds.initial().iter().map(|noise| f64::from(noise * levels.noise_scale)).collect();
     let mut noise = seeds.for_steps(params.sampler, levels.brownian);
     let (negative, positive) = context.split_at(context.len() / 2);
-    let network = |x: &[f64], sigma: f64| -> Vec<f64> {
+    let one = |x: &[f64], sigma: f64| -> Vec<f64> {
         let scaled: Vec<f32> = x.iter().map(|x| (x / (sigma * sigma + 1.0).sqrt()) as f32).collect();
         let time = f64::from(trained.time(sigma as f32, tool));
         let eps = |rows: &[f32]| {
@@ -72,6 +73,7 @@ fn by_program(reference: &Reference, params: &Params, context: &[f32]) -> (Vec<f
         let guided = without.iter().zip(&with).map(|(a, b)| f64::from(*a) + f64::from(params.cfg) * f64::from(b - a));
         x.iter().zip(guided).map(|(x, eps)| x - sigma * eps).collect()
     };
+    let network = |x: &[f64], sigma| x.chunks(x.len() / batch).flat_map(|x| one(x, sigma)).collect();
     let draw = |draw| noise.draw(draw).into_iter().map(f64::from).collect();
     let mut denoised = Vec::new();
     let last = program.run(first, network, draw, |_, _, d| {
@@ -148,6 +150,62 @@ fn every_schedule_and_a1111s_conventions() {
 }
 
 #[test]
+fn batches() {
+    let both = Both::new();
+    let batch = |params: Params| Params { batch: 3, ..params };
+    let a1111 = |sampler| Params { tool: Tool::A1111, syntax: Syntax::A1111, schedule: None, ..small(sampler) };
+    both.agree("three pictures", &batch(small(Sampler::Euler)));
+    both.agree("three of ComfyUI's noise", &batch(small(Sampler::EulerAncestral)));
+    both.agree("three on one Brownian path", &batch(small(Sampler::DpmppSde)));
+    both.agree("three of A1111's", &batch(a1111(Sampler::DpmppSde)));
+    let variation = Some(Variation { seed: 7, strength: 0.3 });
+    both.agree("three variations", &batch(Params { variation, seed_delta: 31337, ..a1111(Sampler::EulerAncestral) }));
+    let nvidia = Params { generator: Generator::Nvidia, ..small(Sampler::Dpmpp2mSdeGpu) };
+    both.agree("three by NVIDIA's numbers", &batch(nvidia));
+}
+
+#[test]
+fn pictures_of_a_batch_are_those_of_their_seeds() {
+    let both = Both::new();
+    let a1111 = Params { tool: Tool::A1111, syntax: Syntax::A1111, ..small(Sampler::EulerAncestral) };
+    let variation = Some(Variation { seed: 7, strength: 0.3 });
+    for (params, alone) in [
+        (a1111.clone(), Params { seed: a1111.seed + 1, ..a1111.clone() }),
+        (
+            Params { variation, ..a1111.clone() },
+            Params { variation: Some(Variation { seed: 8, strength: 0.3 }), ..a1111.clone() },
+        ),
+    ] {
+        for sd in [&both.gpu, &both.cpu] {
+            let (of_batch, alone) = (images(sd, &Params { batch: 2, ..params.clone() }), images(sd, &alone));
+            assert!(of_batch[1].0 == alone[0].0, "the second picture is that of the next seed");
+            assert!(of_batch[0].0 != of_batch[1].0);
+            let (second, single) = (&of_batch[1].1, &alone[0].1);
+            assert_eq!(second.batch.map(|batch| (batch.size, batch.place)), Some((2, Some(1))));
+            assert_eq!(Recipe { batch: None, ..second.clone() }, *single, "and so is its recipe");
+        }
+    }
+    // ComfyUI's first picture is the one it makes alone; its second is of no other seed.
+    let together = images(&both.gpu, &Params { batch: 2, ..small(Sampler::Euler) });
+    let alone = |seed| images(&both.gpu, &Params { seed, ..small(Sampler::Euler) })[0].0.clone();
+    let seed = small(Sampler::Euler).seed;
+    assert!(together[0].0 == alone(seed) && together[1].0 != alone(seed + 1));
+    assert!(together.iter().all(|(_, recipe)| recipe.seed == Some(seed)));
+}
+
+/// The pictures with their recipes.
+fn images(sd: &StableDiffusion, params: &Params) -> Vec<(Image, Recipe)> {
+    pollster::block_on(async {
+        let mut generation = sd.start(params).await.unwrap_or_else(|e| panic!("{e}"));
+        while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+        let images = generation.images(sd).await.expect("pictures");
+        assert!(images[0] == generation.image(sd).await.expect("a picture"));
+        assert!(generation.image_of(params.batch, sd).await.is_err());
+        images.into_iter().enumerate().map(|(i, image)| (image, generation.recipe_of(i, sd))).collect()
+    })
+}
+
+#[test]
 fn settings_that_cannot_be_used_are_refused() {
     let both = Both::new();
     let refused = |params: Params| {
@@ -161,6 +219,9 @@ fn settings_that_cannot_be_used_are_refused() {
     assert!(refused(Params { variation, ..small(Sampler::Euler) }).contains("variation"));
     let turbo = Params { schedule: Some(Schedule::Turbo), steps: 11, ..small(Sampler::Euler) };
     assert!(refused(turbo).contains("11"));
+    for batch in [0, 17] {
+        assert!(refused(Params { batch, ..small(Sampler::Euler) }).contains("batch"));
+    }
     let too_few = Params { tool: Tool::A1111, schedule: None, steps: 1, ..small(Sampler::Ddim) };
     assert!(refused(too_few).contains("steps"));
 }

@@ -22,8 +22,10 @@ fn kernels() -> Vec<Kernel> {
     let gemm =
         &["rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad"];
     let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"];
-    let attention =
-        &["queries", "key_rows", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride", "v_offset"];
+    let attention = &[
+        "queries", "key_rows", "first", "each", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
+        "v_offset",
+    ];
     let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "groups", "groups_x"];
     let mut kernels = Vec::new();
     for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
@@ -47,7 +49,7 @@ fn kernels() -> Vec<Kernel> {
                 name: files[1],
                 files,
                 constants,
-                switches: &["CAUSAL", "LENGTHS"],
+                switches: &["CAUSAL", "PROMPTS"],
                 params: attention,
             });
         }

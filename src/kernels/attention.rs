@@ -11,6 +11,18 @@ pub struct Rows<'a> {
     pub offset: usize,
 }
 
+/// Of which keys each batch item sees how many, where they are prompts: item b those of prompt `first + b / each`, so
+/// that pictures made at once share theirs.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// (prompts, padded to a multiple of four), f32: how many keys of each count.
+    pub lengths: &'a Tensor,
+    /// The first item's prompt.
+    pub first: usize,
+    /// How many items see one prompt.
+    pub each: usize,
+}
+
 /// One attention.
 pub struct Attention<'a> {
     /// Queries.
@@ -23,8 +35,8 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Numbers per head and row.
     pub head_dim: usize,
-    /// (B, padded to a multiple of four), f32: how many keys each batch item sees; all if `None`.
-    pub lengths: Option<&'a Tensor>,
+    /// What is seen of the keys; if `None`, all those of the item itself.
+    pub seen: Option<Seen<'a>>,
     /// Row i sees only keys 0..=i.
     pub causal: bool,
 }
@@ -64,10 +76,15 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let Attention { q, k, v, heads, head_dim, causal, .. } = *args;
     assert_eq!(head_dim % 4, 0, "attention: heads of {head_dim}");
     let &[batch, queries, q_stride] = q.tensor.shape() else { panic!("attention: q is {:?}", q.tensor.shape()) };
-    let &[_, key_rows, k_stride] = k.tensor.shape() else { panic!("attention: k is {:?}", k.tensor.shape()) };
+    let &[prompts, key_rows, k_stride] = k.tensor.shape() else { panic!("attention: k is {:?}", k.tensor.shape()) };
     let &[_, v_rows, v_stride] = v.tensor.shape() else { panic!("attention: v is {:?}", v.tensor.shape()) };
     assert_eq!(key_rows, v_rows, "attention: {key_rows} keys, {v_rows} values");
-    assert!(args.lengths.is_none_or(|lengths| lengths.len() >= batch), "attention: lengths of {batch} items");
+    let (first, each) = args.seen.map_or((0, 1), |seen| (seen.first, seen.each));
+    assert!(
+        first + batch.div_ceil(each) <= prompts,
+        "attention: {batch} items, from {first}, {each} each, of {prompts}"
+    );
+    assert!(args.seen.is_none_or(|seen| seen.lengths.len() >= prompts), "attention: lengths of {prompts} prompts");
 
     let gpu = q.tensor.gpu();
     let out = gpu.result(&[batch, queries, heads * head_dim], q.tensor.storage());
@@ -85,12 +102,14 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
         constants: &[
             ("D4", d4.into()),
             ("CAUSAL", causal.into()),
-            ("LENGTHS", args.lengths.is_some().into()),
+            ("PROMPTS", args.seen.is_some().into()),
             ("KEYS", tile.into()),
         ],
         params: &[
             ("queries", queries.into()),
             ("key_rows", key_rows.into()),
+            ("first", first.into()),
+            ("each", each.into()),
             ("heads", heads.into()),
             ("q_stride", (q_stride / 4).into()),
             ("q_offset", (q.offset / 4).into()),
@@ -101,7 +120,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
             ("scale", (1.0 / (head_dim as f32).sqrt()).into()),
         ],
         uniform: false,
-        read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor), args.lengths],
+        read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor), args.seen.map(|seen| seen.lengths)],
         write: &[&out],
         workgroups: [queries.div_ceil(rows_per_group), heads, batch],
         flops: 4 * (batch * queries) as u64 * (key_rows * heads * head_dim) as u64,

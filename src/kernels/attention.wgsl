@@ -3,16 +3,25 @@
 // What the three variants share: bindings and addresses. Rows are (batch, token), heads lie side by side in a row.
 
 @group(0) @binding(0) var<storage, read> q: array<elem4>;         // (B, queries, q_stride)
-@group(0) @binding(1) var<storage, read> k: array<elem4>;         // (B, key_rows, k_stride)
-@group(0) @binding(2) var<storage, read> v: array<elem4>;         // (B, key_rows, v_stride)
-@group(0) @binding(3) var<storage, read> lengths: array<vec4<f32>>;  // (B): keys that each batch item sees
+@group(0) @binding(1) var<storage, read> k: array<elem4>;         // (prompts, key_rows, k_stride)
+@group(0) @binding(2) var<storage, read> v: array<elem4>;         // (prompts, key_rows, v_stride)
+@group(0) @binding(3) var<storage, read> lengths: array<vec4<f32>>;  // (prompts): keys of each that count
 @group(0) @binding(4) var<storage, read_write> out: array<out4>;  // (B, queries, heads · 4·D4)
 
-// Keys that query row `row` of batch item `b` may see. The prompts of the batch items may differ in length.
+// Whose keys batch item `b` sees: its own, or those of the prompt that some items share.
+fn prompt(b: u32) -> u32 {
+  if (PROMPTS) {
+    return p.first + b / p.each;
+  }
+  return b;
+}
+
+// Keys that query row `row` of batch item `b` may see. The prompts may differ in length.
 fn visible(b: u32, row: u32) -> u32 {
   var keys = p.key_rows;
-  if (LENGTHS) {
-    keys = u32(lengths[b / 4u][b % 4u]);
+  if (PROMPTS) {
+    let item = prompt(b);
+    keys = u32(lengths[item / 4u][item % 4u]);
   }
   if (CAUSAL) {
     return min(keys, row + 1u);
@@ -25,11 +34,11 @@ fn q_at(b: u32, row: u32, head: u32) -> u32 {
 }
 
 fn k_at(b: u32, key: u32, head: u32) -> u32 {
-  return (b * p.key_rows + key) * p.k_stride + p.k_offset + head * D4;
+  return (prompt(b) * p.key_rows + key) * p.k_stride + p.k_offset + head * D4;
 }
 
 fn v_at(b: u32, key: u32, head: u32) -> u32 {
-  return (b * p.key_rows + key) * p.v_stride + p.v_offset + head * D4;
+  return (prompt(b) * p.key_rows + key) * p.v_stride + p.v_offset + head * D4;
 }
 
 fn out_at(b: u32, row: u32, head: u32) -> u32 {

@@ -24,7 +24,7 @@ mod scale_latents;
 mod weigh_tokens;
 mod weigh_windows;
 
-pub use attention::{Attention, Rows, Split, attention, attention_on};
+pub use attention::{Attention, Rows, Seen, Split, attention, attention_on};
 pub use gemm::{Activation, Gemm, Geometry, RowBias, Tile, gemm, gemm_on};
 pub use group_norm::{GroupNorm, group_norm};
 pub use image::image;

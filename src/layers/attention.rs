@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
-use crate::kernels::{Attention, Gemm, Rows, attention, gemm};
+use crate::kernels::{Attention, Gemm, Rows, Seen, attention, gemm};
 use crate::weights::Weights;
 
 use super::Linear;
@@ -66,7 +66,7 @@ impl SelfAttention {
             v: part(2),
             heads: self.heads,
             head_dim: channels / self.heads,
-            lengths: None,
+            seen: None,
             causal: self.causal,
         });
         gemm(&Gemm { residual: Some(residual), ..self.to_out.product(&h) })
@@ -102,9 +102,9 @@ impl CrossAttention {
         self.to_kv.forward(context)
     }
 
-    /// `residual` + attention of `x` (B, T, C) to the prompt's keys and values, of which each batch item sees as many
-    /// as `lengths` (B) says.
-    pub fn forward(&self, x: &Tensor, kv: &Tensor, lengths: &Tensor, residual: &Tensor) -> Tensor {
+    /// `residual` + attention of `x` (B, T, C) to the prompts' keys and values (prompts, S, 2C), of which each batch item
+    /// sees what `seen` says.
+    pub fn forward(&self, x: &Tensor, kv: &Tensor, seen: Seen, residual: &Tensor) -> Tensor {
         let q = self.to_q.forward(x); // (B, T, C)
         let channels = self.to_out.width();
         let h = attention(&Attention {
@@ -113,7 +113,7 @@ impl CrossAttention {
             v: Rows { tensor: kv, offset: channels },
             heads: self.heads,
             head_dim: channels / self.heads,
-            lengths: Some(lengths),
+            seen: Some(seen),
             causal: false,
         });
         gemm(&Gemm { residual: Some(residual), ..self.to_out.product(&h) })

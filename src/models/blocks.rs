@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
-use crate::kernels::{Gemm, RowBias, gemm};
+use crate::kernels::{Gemm, RowBias, Seen, gemm};
 use crate::layers::{Conv2d, CrossAttention, FeedForward, GroupNorm, LayerNorm, Linear, SelfAttention};
 use crate::weights::Weights;
 
@@ -85,9 +85,9 @@ impl BasicTransformerBlock {
     }
 
     /// (B, T, C) → (B, T, C).
-    fn forward(&self, x: &Tensor, kv: &Tensor, lengths: &Tensor) -> Tensor {
+    fn forward(&self, x: &Tensor, kv: &Tensor, seen: Seen) -> Tensor {
         let x = self.attn1.forward(&self.norm1.forward(x), x);
-        let x = self.attn2.forward(&self.norm2.forward(&x), kv, lengths, &x);
+        let x = self.attn2.forward(&self.norm2.forward(&x), kv, seen, &x);
         self.ff.forward(&self.norm3.forward(&x), &x)
     }
 }
@@ -125,19 +125,19 @@ impl Transformer2d {
         })
     }
 
-    /// Keys and values of the prompt for each block: (B, S, context) → (B, S, 2C).
+    /// Keys and values of the prompts for each block: (B, S, context) → (B, S, 2C).
     pub fn keys_and_values(&self, context: &Tensor) -> Vec<Tensor> {
         self.transformer_blocks.iter().map(|block| block.attn2.keys_and_values(context)).collect()
     }
 
     /// (B, H, W, C) → (B, H, W, C).
-    pub fn forward(&self, x: &Tensor, kv: &[Tensor], lengths: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Tensor, kv: &[Tensor], seen: Seen) -> Tensor {
         let &[batch, height, width, _] = x.shape() else { panic!("transformer: {:?}", x.shape()) };
         let h = self.proj_in.forward(&self.norm.forward(x));
         let inner = self.proj_in.channels();
         let mut h = h.reshape(&[batch, height * width, inner]); // (B, T, C)
         for (block, kv) in self.transformer_blocks.iter().zip(kv) {
-            h = block.forward(&h, kv, lengths);
+            h = block.forward(&h, kv, seen);
         }
         let h = h.reshape(&[batch, height, width, inner]);
         gemm(&Gemm { residual: Some(x), ..self.proj_out.product(&h) })

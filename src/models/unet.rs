@@ -1,8 +1,10 @@
 //! The denoising UNet (Ronneberger et al. 2015; Rombach et al. 2022; diffusers' `UNet2DConditionModel`).
 
+mod room;
+
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Plan, Storage, Tensor};
-use crate::kernels::{Activation, Gemm, RowBias, gemm};
+use crate::kernels::{Activation, Gemm, RowBias, Seen, gemm};
 use crate::layers::{Conv2d, GroupNorm, Linear};
 use crate::weights::Weights;
 
@@ -49,13 +51,13 @@ struct UpBlock {
     upsampler: Option<Conv2d>,
 }
 
-/// What does not change over the steps: the prompt's keys and values, the time embeddings of all steps.
+/// What does not change over the steps: the prompts' keys and values, the time embeddings of all steps.
 pub struct Prepared {
     /// Per ResnetBlock, in the order of `forward`: (1, steps, N).
     time: Vec<Tensor>,
-    /// Per transformer, in the order of `forward`, and per block in it: (B, S, 2C).
+    /// Per transformer, in the order of `forward`, and per block in it: (prompts, S, 2C).
     context: Vec<Vec<Tensor>>,
-    /// (B): tokens that each batch item sees.
+    /// (prompts): tokens of each that count.
     lengths: Tensor,
     /// Computes `context` again.
     prompt: Plan,
@@ -66,6 +68,18 @@ impl Prepared {
     pub fn prompt_changed(&self) {
         self.prompt.run();
     }
+
+    /// For a batch of which `each` items at a time see one prompt, from the `first` prompt on.
+    pub fn shown(&self, first: usize, each: usize) -> Shown<'_> {
+        Shown { prepared: self, first, each }
+    }
+}
+
+/// Which of the prepared prompts the items of a batch see.
+pub struct Shown<'a> {
+    prepared: &'a Prepared,
+    first: usize,
+    each: usize,
 }
 
 /// What all blocks need to know while they are loaded.
@@ -134,8 +148,8 @@ impl Unet {
         })
     }
 
-    /// Computes once what all steps share. `context` is (B, S, width), of which each batch item sees as many rows as
-    /// `lengths` (B) says.
+    /// Computes once what all steps share. `context` is (prompts, S, width), of which as many rows count as `lengths`
+    /// (prompts) says.
     pub fn prepare(&self, timesteps: &[f32], context: &Tensor, lengths: &Tensor) -> Prepared {
         assert_eq!(context.shape()[2], self.context_width, "unet: context {:?}", context.shape());
         let gpu = context.gpu();
@@ -165,10 +179,11 @@ impl Unet {
     /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings. A network
     /// that inpaints sees `condition` (B, h, w, 8) too: the mask, the latents of the picture without what is masked, and
     /// three channels of nothing.
-    pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>, step: &Tensor, prepared: &Prepared) -> Tensor {
+    pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>, step: &Tensor, shown: &Shown) -> Tensor {
         assert_eq!(condition.is_some(), self.inpaints, "unet: condition {:?}", condition.map(Tensor::shape));
-        let mut state =
-            State { time: prepared.time.iter(), context: prepared.context.iter(), step, lengths: &prepared.lengths };
+        let &Shown { prepared, first, each } = shown;
+        let seen = Seen { lengths: &prepared.lengths, first, each };
+        let mut state = State { time: prepared.time.iter(), context: prepared.context.iter(), step, seen };
         // 1. in
         let mut h = gemm(&Gemm { input2: condition, ..self.conv_in.product(x) });
         let mut skips = vec![h.clone()];
@@ -209,7 +224,7 @@ struct State<'a> {
     time: std::slice::Iter<'a, Tensor>,
     context: std::slice::Iter<'a, Vec<Tensor>>,
     step: &'a Tensor,
-    lengths: &'a Tensor,
+    seen: Seen<'a>,
 }
 
 impl State<'_> {
@@ -220,7 +235,7 @@ impl State<'_> {
 
     fn transformer(&mut self, block: &Transformer2d, x: &Tensor) -> Tensor {
         let kv = self.context.next().expect("a prepared prompt for every transformer");
-        block.forward(x, kv, self.lengths)
+        block.forward(x, kv, self.seen)
     }
 }
 

@@ -16,13 +16,13 @@ const MOST_WINDOWS: usize = 256;
 
 /// The prompts of a picture, and which of them count now.
 pub struct Conditioning {
-    /// Guidance weight of each batch item against the first: the negative prompt first if there is guidance, then the
+    /// Guidance weight of each prompt against the first: the negative prompt first if there is guidance, then the
     /// parts of the prompt.
     pub weights: Vec<f32>,
     scenarios: Vec<Scenario>,
     /// Every prompt of every step, none twice, in the order of the bank.
     prompts: Vec<Rc<Parsed>>,
-    /// What each batch item sees now.
+    /// Each prompt as it is now.
     current: Vec<Rc<Parsed>>,
 }
 
@@ -86,7 +86,7 @@ impl Conditioning {
         })
     }
 
-    /// The rows of the bank that each batch item sees at a step, counted from 1; `None` if it is those it sees already.
+    /// The rows of the bank that are each prompt's at a step, counted from 1; `None` if they are those of before.
     pub(super) fn turn_to(&mut self, step: usize) -> Option<Vec<Range<usize>>> {
         let prompts: Vec<Rc<Parsed>> =
             self.scenarios.iter().flat_map(|scenario| scenario.at(step).map(|(_, prompt)| prompt.clone())).collect();
@@ -106,7 +106,7 @@ impl Conditioning {
         first..first + prompt.windows.len() * WINDOW
     }
 
-    /// How many rows each batch item sees now.
+    /// How many rows each prompt has now.
     pub fn tokens(&self) -> Vec<usize> {
         self.current.iter().map(|prompt| prompt.windows.len() * WINDOW).collect()
     }

@@ -16,9 +16,10 @@ use super::{Conditioning, Hires, Image, Params, StableDiffusion};
 /// Latent pixels are 8×8 pixels of the picture.
 const FACTOR: usize = 8;
 
-/// A picture in the making. Not calling [`step`](Self::step) pauses it, dropping it cancels it.
+/// A picture in the making, or a batch of them. Not calling [`step`](Self::step) pauses it, dropping it cancels it.
 pub struct Generation {
     params: Params,
+    seeds: Seeds,
     levels: Levels,
     prediction: Prediction,
     program: Rc<Program>,
@@ -52,7 +53,6 @@ pub struct Progress {
 impl Generation {
     pub(super) async fn start(sd: &StableDiffusion, params: &Params, prompts: [Scenario; 2]) -> Result<Self> {
         params.check()?;
-        sd.networks.check_size(params.width, params.height)?;
         let (trained, prediction) = training(sd, params);
         let levels = Levels::new(&request(params), &trained)?;
         let program = Rc::new(params.sampler.program(&levels.sigmas, &params.sampling));
@@ -65,6 +65,7 @@ impl Generation {
         let alone = prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0;
         let guided = params.cfg != 1.0 || !alone;
         let mut conditioning = Conditioning::new(if guided { vec![negative, prompt] } else { vec![prompt] })?;
+        sd.networks.check_size(params.width, params.height, conditioning.weights.len() * params.batch)?;
         let seeds = seeds(params);
         let (latents, repaint) = first_latents(sd, params, &levels, seeds.initial()).await?;
         let inpaints = sd.networks.inpaints();
@@ -75,6 +76,7 @@ impl Generation {
             prompts: conditioning.turn_to(1).unwrap_or_default(),
             longest: conditioning.longest(),
             timesteps: program.evaluations().into_iter().map(time).collect(),
+            pictures: params.batch,
             latents,
             registers: registers.len(),
             size: seeds.size,
@@ -85,6 +87,7 @@ impl Generation {
         let noise = seeds.for_steps(params.sampler, levels.brownian);
         Ok(Self {
             params: params.clone(),
+            seeds,
             levels,
             prediction,
             program,
@@ -126,12 +129,17 @@ impl Generation {
         self.canvas.stats()
     }
 
+    /// The seed of a picture of the batch and of its variation.
+    pub(super) fn seeds_of(&self, picture: usize) -> (u64, u64) {
+        self.seeds.of_picture(picture)
+    }
+
     /// The prompts.
     pub fn conditioning(&self) -> &Conditioning {
         &self.conditioning
     }
 
-    /// What the UNet sees of the prompts now, (B, S, C): the negative prompt first if there is guidance, then the parts of
+    /// What the UNet sees of the prompts now, (prompts, S, C): the negative prompt first if there is guidance, then the parts of
     /// the prompt. Shorter ones are followed by zeros, see [`Conditioning::tokens`].
     ///
     /// # Errors
@@ -188,7 +196,7 @@ impl Generation {
         Ok(())
     }
 
-    /// The latents as they are, (4, h, w), as ComfyUI and diffusers order them.
+    /// The latents as they are, (pictures, 4, h, w), as ComfyUI and diffusers order them.
     ///
     /// # Errors
     /// Whatever the GPU reports.
@@ -203,7 +211,7 @@ impl Generation {
         Ok(latents)
     }
 
-    /// The network's idea of the finished latents at the last evaluation, (4, h, w): what previews show.
+    /// The network's idea of the finished latents at the last evaluation, (pictures, 4, h, w): what previews show.
     ///
     /// # Errors
     /// Whatever the GPU reports.
@@ -211,23 +219,60 @@ impl Generation {
         self.canvas.read(Reg::DENOISED.index()).await
     }
 
-    /// Decodes the latents as they are.
+    /// Decodes the latents of the picture, or of the first of a batch, as they are.
     ///
     /// # Errors
     /// [`Code::NumericNan`] where the network left the range of its numbers, and whatever the GPU reports.
     pub async fn image(&self, sd: &StableDiffusion) -> Result<Image> {
+        self.image_of(0, sd).await
+    }
+
+    /// All pictures of the batch, decoded one at a time, which keeps the GPU's memory small.
+    ///
+    /// # Errors
+    /// As for [`image`](Self::image).
+    pub async fn images(&self, sd: &StableDiffusion) -> Result<Vec<Image>> {
+        let mut images = Vec::new();
+        for picture in 0..self.params.batch {
+            images.push(self.image_of(picture, sd).await?);
+        }
+        Ok(images)
+    }
+
+    /// One picture of the batch, counted from 0.
+    ///
+    /// # Errors
+    /// As for [`image`](Self::image), and [`Code::BadOption`] where there is no such picture.
+    pub async fn image_of(&self, picture: usize, sd: &StableDiffusion) -> Result<Image> {
         let latents = self.latents().await?;
+        let each = latents.len() / self.params.batch;
+        let latents = latents.get(picture * each..(picture + 1) * each).ok_or_else(|| {
+            Error::new(Code::BadOption, format!("there is no picture {picture}: the batch has {}", self.params.batch))
+        })?;
         if latents.iter().any(|x| !x.is_finite()) {
             let sentence = "the network produced NaN instead of a picture: a checkpoint or embedding with broken numbers, or a cfg or weight far too large";
             return Err(Error::new(Code::NumericNan, sentence));
         }
         let (width, height) = (self.params.width, self.params.height);
-        let rgba = sd.networks.decode(&latents, [height / FACTOR, width / FACTOR]).await?;
+        let rgba = sd.networks.decode(latents, [height / FACTOR, width / FACTOR]).await?;
         let mut image = Image { width, height, rgba };
         if let Some(init) = self.params.init.as_ref().filter(|_| self.params.tool == Tool::A1111) {
             init.paste(&mut image);
         }
         Ok(image)
+    }
+}
+
+/// The noise that parameters ask for.
+fn seeds(params: &Params) -> Seeds {
+    Seeds {
+        tool: params.tool,
+        generator: params.generator,
+        seed: params.seed,
+        size: [params.height / FACTOR, params.width / FACTOR],
+        batch: params.batch,
+        variation: params.variation,
+        seed_delta: params.seed_delta,
     }
 }
 
@@ -252,18 +297,6 @@ fn training(sd: &StableDiffusion, params: &Params) -> (Sigmas, Prediction) {
     (trained, params.prediction.unwrap_or(sd.model.prediction))
 }
 
-fn seeds(params: &Params) -> Seeds {
-    Seeds {
-        tool: params.tool,
-        generator: params.generator,
-        seed: params.seed,
-        size: [params.height / FACTOR, params.width / FACTOR],
-        variation: params.variation,
-        seed_delta: params.seed_delta,
-        ..Seeds::default()
-    }
-}
-
 /// The first latents from unit noise and the picture to start from, and what is kept of the picture.
 async fn first_latents(
     sd: &StableDiffusion,
@@ -273,7 +306,9 @@ async fn first_latents(
 ) -> Result<(Vec<f32>, Option<Repaint>)> {
     let under = |noise: &f32| noise * levels.noise_scale;
     let Some(init) = &params.init else { return Ok((noise.iter().map(under).collect(), None)) };
-    let Begin { latents: picture, mask } = init.begin(&*sd.networks, params).await?;
+    let Begin { latents: mut picture, mask } = init.begin(&*sd.networks, params).await?;
+    // One picture for the whole batch, unless there is one for each.
+    picture = picture.repeat(noise.len() / picture.len());
     let first = picture.iter().zip(&noise).map(|(x, noise)| x * levels.picture_scale + under(noise)).collect();
     let repaint = mask.map(|after| {
         // ComfyUI shows the network the picture under the first noise, and for DDIM under another; A1111 what it painted.

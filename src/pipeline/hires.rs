@@ -102,7 +102,14 @@ impl StableDiffusion {
         let picture = match hires.upscaler {
             Upscaler::Latent => Picture::Latents(linear(&first.latents().await?, from, to)),
             Upscaler::LatentNearestExact => Picture::Latents(nearest(&first.latents().await?, from, to)),
-            Upscaler::Lanczos => Picture::Pixels(lanczos(&first.image(self).await?, width, height)?),
+            Upscaler::Lanczos => {
+                let mut latents = Vec::new();
+                for picture in 0..params.batch {
+                    let image = lanczos(&first.image_of(picture, self).await?, width, height)?;
+                    latents.extend(self.encode(&image).await?);
+                }
+                Picture::Latents(latents)
+            }
         };
         let mut second = self.start(&hires.params(params, picture, [width, height])).await?;
         second.enlarged = Some((params.clone(), *hires));
@@ -115,21 +122,23 @@ fn middle(i: usize, from: usize, to: usize) -> f64 {
     (i as f64 + 0.5) * from as f64 / to as f64 - 0.5
 }
 
-/// (4, h, w) → (4, h', w'): the nearest to each middle (PyTorch's `nearest-exact`).
+/// (C, h, w) → (C, h', w'): the nearest to each middle (PyTorch's `nearest-exact`).
 fn nearest(latents: &[f32], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<f32> {
     let at = |i: usize, from: usize, to: usize| ((middle(i, from, to) + 0.5) as usize).min(from - 1);
-    let pixels = (0..4).flat_map(|c| (0..to_h).flat_map(move |y| (0..to_w).map(move |x| (c, y, x))));
+    let pixels =
+        (0..latents.len() / (h * w)).flat_map(|c| (0..to_h).flat_map(move |y| (0..to_w).map(move |x| (c, y, x))));
     pixels.map(|(c, y, x)| latents[(c * h + at(y, h, to_h)) * w + at(x, w, to_w)]).collect()
 }
 
-/// (4, h, w) → (4, h', w'), between the four around each middle (PyTorch's `bilinear`, corners not aligned).
+/// (C, h, w) → (C, h', w'), between the four around each middle (PyTorch's `bilinear`, corners not aligned).
 fn linear(latents: &[f32], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<f32> {
     let around = |i: usize, from: usize, to: usize| {
         let place = middle(i, from, to).max(0.0);
         let low = place as usize;
         (low, (low + 1).min(from - 1), place.fract() as f32)
     };
-    let pixels = (0..4).flat_map(|c| (0..to_h).flat_map(move |y| (0..to_w).map(move |x| (c, y, x))));
+    let pixels =
+        (0..latents.len() / (h * w)).flat_map(|c| (0..to_h).flat_map(move |y| (0..to_w).map(move |x| (c, y, x))));
     let value = |(c, y, x): (usize, usize, usize)| {
         let ((top, bottom, down), (left, right, along)) = (around(y, h, to_h), around(x, w, to_w));
         let row = |y: usize| {

@@ -25,7 +25,7 @@ pub struct Init {
 pub enum Picture {
     /// A picture of the size of the result, for the VAE's encoder. Transparency is not looked at.
     Pixels(Image),
-    /// Latents (4, height/8, width/8), as a sampler left them.
+    /// Latents (4, height/8, width/8), as a sampler left them, or as many of them as pictures are made at once.
     Latents(Vec<f32>),
 }
 
@@ -40,11 +40,12 @@ pub(super) struct Begin {
 impl Init {
     /// # Errors
     /// [`Code::BadOption`] with what was given and what is expected.
-    pub fn check(&self, width: usize, height: usize) -> Result<()> {
+    pub fn check(&self, width: usize, height: usize, batch: usize) -> Result<()> {
         let bad = |sentence: String| Err(Error::new(Code::BadOption, sentence));
         if !(self.denoise > 0.0 && self.denoise <= 1.0) {
             return bad(format!("denoise is {}; it must be more than 0 and at most 1", self.denoise));
         }
+        let each = width / 8 * (height / 8) * 4;
         match &self.picture {
             Picture::Pixels(image) if (image.width, image.height) != (width, height) => {
                 let (w, h) = (image.width, image.height);
@@ -59,12 +60,8 @@ impl Init {
                     width * height * 4
                 ));
             }
-            Picture::Latents(latents) if latents.len() != width / 8 * (height / 8) * 4 => {
-                let expected = width / 8 * (height / 8) * 4;
-                return bad(format!(
-                    "there are {} latents to start from; {width}×{height} have {expected}",
-                    latents.len()
-                ));
+            Picture::Latents(latents) if ![each, each * batch].contains(&latents.len()) => {
+                return bad(format!("there are {} latents to start from; {width}×{height} have {each}", latents.len()));
             }
             _ => {}
         }

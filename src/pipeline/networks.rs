@@ -41,8 +41,8 @@ pub(super) trait Networks {
     /// The name of the separate VAE that decodes, if one does.
     fn vae(&self) -> Option<&str>;
 
-    /// Refuses a picture that there is no room for.
-    fn check_size(&self, width: usize, height: usize) -> Result<()>;
+    /// Refuses a picture that there is no room for, where the UNet sees so many at once: each for every prompt.
+    fn check_size(&self, width: usize, height: usize, batch: usize) -> Result<()>;
 
     /// Encodes the prompts and makes everything ready for the first step.
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>>;
@@ -63,14 +63,16 @@ pub(super) struct Start {
     pub windows: Windows,
     /// 1: the text encoder's last layer; 2: the one before; …
     pub clip_skip: usize,
-    /// The rows of the windows that each batch item sees at the first step: the negative prompt's first if there is
+    /// The rows of the windows that each prompt has at the first step: the negative prompt's first if there is
     /// guidance, then those of the parts of the prompt.
     pub prompts: Vec<Range<usize>>,
     /// Rows of the longest prompt.
     pub longest: usize,
     /// What the UNet is told of time, each time it is evaluated.
     pub timesteps: Vec<f32>,
-    /// The first latents (4, h, w).
+    /// Pictures made at once; each sees all prompts.
+    pub pictures: usize,
+    /// The first latents (pictures, 4, h, w).
     pub latents: Vec<f32>,
     /// How many registers of latents the sampler needs: the latents, the denoised ones, more if it says so.
     pub registers: usize,
@@ -132,7 +134,7 @@ pub(super) struct Step {
     pub sigma: f32,
     /// What the network predicts.
     pub prediction: Prediction,
-    /// Guidance times the weight of each batch item against the first.
+    /// Guidance times the weight of each prompt against the first.
     pub weights: Vec<f32>,
     /// The new registers (R, R): matrix · old ones.
     pub mix: Vec<f32>,
@@ -156,12 +158,12 @@ impl Step {
 /// The register that fresh noise is put into.
 pub(super) const NOISE: usize = Reg::NOISE.index();
 
-/// A picture in the making: its latents, and the prompts it sees.
+/// Pictures in the making: their latents, and the prompts they see.
 pub(super) trait Canvas {
-    /// From now on each batch item sees these rows of the encoded windows.
+    /// From now on the prompts are these rows of the encoded windows.
     fn show(&mut self, prompts: &[Range<usize>]);
 
-    /// Puts unit noise (4, h, w) into the register for noise.
+    /// Puts unit noise (pictures, 4, h, w) into the register for noise.
     fn noise(&mut self, noise: &[f32]);
 
     /// The registers become matrix (R, R) · registers.
@@ -170,10 +172,10 @@ pub(super) trait Canvas {
     /// Evaluates the network on the latents, puts the denoised ones into their register, and mixes.
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>>;
 
-    /// What a register holds, (4, h, w).
+    /// What a register holds, (pictures, 4, h, w).
     fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>>;
 
-    /// What the batch items see now, (B, S, C); shorter prompts are followed by zeros.
+    /// The prompts as they are now, (prompts, S, C); shorter ones are followed by zeros.
     fn context(&self) -> LocalFuture<'_, Result<Vec<f32>>>;
 
     /// What a step does and takes on the GPU, while there are steps to do.

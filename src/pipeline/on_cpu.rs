@@ -138,7 +138,7 @@ impl Networks for OnCpu {
         self.vae_name.as_deref()
     }
 
-    fn check_size(&self, width: usize, height: usize) -> Result<()> {
+    fn check_size(&self, width: usize, height: usize, _batch: usize) -> Result<()> {
         let needed = self.reference()?.largest(height / 8, width / 8);
         if needed > MOST_BYTES {
             let sentence = format!(
@@ -172,17 +172,17 @@ impl Networks for OnCpu {
     }
 }
 
-/// A picture in the making on the CPU.
+/// Pictures in the making on the CPU, computed one after the other: together they would be no faster.
 struct OnCpuCanvas {
     unet: Rc<Denoiser>,
-    /// The latents, the denoised ones, what the sampler needs besides: (4, h, w) each.
+    /// The latents, the denoised ones, what the sampler needs besides: (pictures, 4, h, w) each.
     registers: Vec<Vec<f32>>,
     size: [usize; 2],
     timesteps: Vec<f32>,
     bank: Vec<f32>, // (windows, 77, C), weighed
     width: usize,   // C
     longest: usize,
-    /// Rows of the bank that each batch item sees.
+    /// The rows of the bank that are each prompt's.
     prompts: Vec<Range<usize>>,
     repaint: Option<Repaint>,
     condition: Vec<f32>, // (5, h, w), or nothing
@@ -218,17 +218,22 @@ impl OnCpuCanvas {
 
     fn step_now(&mut self, step: &Step) -> Result<()> {
         let ([h, w], scale) = (self.size, step.input_scale());
-        let x = self.registers[0].clone();
-        let seen = self.repaint.as_ref().map_or(x.clone(), |repaint| repaint.seen(&x, step.sigma));
-        let mut input: Vec<f32> = seen.iter().map(|x| x * scale).collect();
-        input.extend(&self.condition);
-        let shape = [1, input.len() / (h * w), h, w];
         let timestep = f64::from(self.timesteps[step.index]);
-        // One item after the other: on a CPU a batch is no faster, and they may see prompts of different lengths.
-        let eps = |rows: &Range<usize>| self.unet.eps(&input, shape, timestep, self.rows(rows), rows.len());
-        let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
-        let denoised = guided(&seen, &eps, &step.weights, step.denoised());
-        self.registers[1] = self.repaint.as_ref().map_or(denoised.clone(), |repaint| repaint.kept(&denoised));
+        let x = &self.registers[0];
+        let seen = self.repaint.as_ref().map_or(x.clone(), |repaint| repaint.seen(x, step.sigma));
+        let mut denoised = Vec::with_capacity(x.len());
+        for x in seen.chunks(4 * h * w) {
+            let input: Vec<f32> = x.iter().map(|x| x * scale).chain(self.condition.iter().copied()).collect();
+            let shape = [1, input.len() / (h * w), h, w];
+            // One prompt after the other: they may have different lengths.
+            let eps = |rows: &Range<usize>| self.unet.eps(&input, shape, timestep, self.rows(rows), rows.len());
+            let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
+            denoised.extend(guided(x, &eps, &step.weights, step.denoised()));
+        }
+        self.registers[1] = match &self.repaint {
+            Some(repaint) => repaint.kept(&denoised),
+            None => denoised,
+        };
         mix(&mut self.registers, &step.mix);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The networks on the GPU, and a picture in the making there: what is recorded, replayed and read back.
 
+mod prompts;
+
 use std::ops::Range;
 
 use crate::error::{Code, Error, Result};
@@ -15,6 +17,7 @@ use crate::weights::{Filling, Weights};
 
 use super::conditioning::outside;
 use super::networks::{Canvas, NOISE, Networks, Repaint, Start, Step, Windows};
+use prompts::{Prompts, table};
 
 /// A checkpoint's networks on the GPU.
 pub(super) struct OnGpu {
@@ -148,8 +151,19 @@ impl Networks for OnGpu {
         self.vae_name.as_deref()
     }
 
-    fn check_size(&self, width: usize, height: usize) -> Result<()> {
-        binds(&self.gpu, [width, height], self.vae.largest(width, height, self.gpu.storage().size()))
+    fn check_size(&self, width: usize, height: usize, batch: usize) -> Result<()> {
+        let (size, most) = (self.gpu.storage().size(), self.gpu.largest_tensor());
+        binds(&self.gpu, [width, height], self.vae.largest(width, height, size))?;
+        let needed = (self.unet.largest(height / 8, width / 8) * batch * size) as u64;
+        if needed > most || batch * (height / 8) * (width / 8) > MOST_PIXELS {
+            let sentence = format!(
+                "{batch} evaluations at once, each picture's for each prompt, of {width}×{height} need tensors of {} MiB, and this GPU binds at most {} MiB at once: make fewer pictures at once, or smaller ones",
+                needed >> 20,
+                most >> 20
+            );
+            return Err(Error::new(Code::BadOption, sentence));
+        }
+        Ok(())
     }
 
     fn inpaints(&self) -> bool {
@@ -193,10 +207,15 @@ impl Networks for OnGpu {
     }
 }
 
-/// A picture in the making on the GPU.
+/// Latent pixels of a batch at most: a kernel has a thread for each, in one row of workgroups of 64.
+const MOST_PIXELS: usize = 65_535 * 64;
+
+/// Pictures in the making on the GPU. To the sampler they are one that is n times as high: h and w are each picture's,
+/// n·h the height of all. To the UNet a batch is the first prompt's pictures, then the second's, ….
 struct OnGpuCanvas {
     gpu: Gpu,
-    registers: Tensor, // (R, h, w, 4), f32: the latents, the denoised ones, what the sampler needs besides
+    pixels: usize,     // of a picture: h·w
+    registers: Tensor, // (R, n·h, w, 4), f32: the latents, the denoised ones, what the sampler needs besides
     step: Tensor,      // what changes from step to step, f32: see `sampler_step`
     /// An evaluation of the network; given up after the last one.
     plan: Option<Plan>,
@@ -209,30 +228,42 @@ struct OnGpuCanvas {
 
 impl OnGpuCanvas {
     async fn begin(networks: &OnGpu, start: &Start) -> Result<Self> {
-        let (gpu, [h, w], r) = (&networks.gpu, start.size, start.registers);
+        let (gpu, [h, w], r, n) = (&networks.gpu, start.size, start.registers, start.pictures);
         let bank = networks.encode(&start.windows, start.clip_skip)?;
         let mut prompts = Prompts::new(bank, start.prompts.len(), start.longest);
         prompts.show(&start.prompts);
         let prepared = networks.unet.prepare(&start.timesteps, &prompts.context, &prompts.lengths);
-        let registers = gpu.empty("registers", &[r, h, w, 4], Storage::F32);
+        let registers = gpu.empty("registers", &[r, n * h, w, 4], Storage::F32);
         registers.write_item(0, &to_nhwc(&start.latents, 4, h * w));
-        let batch = start.prompts.len();
-        let repaint = start.repaint.as_ref().map(|repaint| repaint_planes(gpu, repaint, start.size));
+        let count = start.prompts.len();
+        let repaint = start.repaint.as_ref().map(|repaint| repaint_planes(gpu, repaint, [n * h, w], h * w));
         let condition = start.condition.as_ref().map(|condition| {
-            let pixels = to_nhwc(condition, 5, h * w).repeat(batch);
-            gpu.upload("condition", &[batch, h, w, 8], gpu.storage(), &pixels)
+            let pixels = to_nhwc(condition, 5, h * w).repeat(count * n);
+            gpu.upload("condition", &[count * n, h, w, 8], gpu.storage(), &pixels)
         });
-        let step = gpu.empty("step", &[step_len(batch, r)], Storage::F32);
+        let step = gpu.empty("step", &[step_len(count, r)], Storage::F32);
         let (plan, ()) = gpu.record("unet step", || {
-            let x = scale_latents(&registers, &step, repaint.as_ref(), batch, gpu.storage());
-            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &prepared);
-            sampler_step(Some(&eps), &step, repaint.as_ref(), &registers);
+            let x = scale_latents(&registers, &step, repaint.as_ref(), count, gpu.storage());
+            let x = x.reshape(&[count * n, h, w, 4]);
+            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &prepared.shown(0, n));
+            sampler_step(Some(&eps.reshape(&[count, n * h, w, 4])), &step, repaint.as_ref(), &registers);
         });
         let matrix = gpu.empty("matrix", &[step_len(0, r)], Storage::F32);
         let (mix, ()) = gpu.record("mix", || sampler_step(None, &matrix, None, &registers));
         gpu.finish().await?;
         let evaluations = start.timesteps.len();
-        Ok(Self { gpu: gpu.clone(), registers, step, plan: Some(plan), matrix, mix, prompts, prepared, evaluations })
+        Ok(Self {
+            gpu: gpu.clone(),
+            pixels: h * w,
+            registers,
+            step,
+            plan: Some(plan),
+            matrix,
+            mix,
+            prompts,
+            prepared,
+            evaluations,
+        })
     }
 }
 
@@ -255,7 +286,7 @@ impl Canvas for OnGpuCanvas {
     }
 
     fn noise(&mut self, noise: &[f32]) {
-        self.registers.write_item(NOISE, &to_nhwc(noise, 4, noise.len() / 4));
+        self.registers.write_item(NOISE, &to_nhwc(noise, 4, self.pixels));
     }
 
     fn mix(&mut self, matrix: &[f32]) {
@@ -282,8 +313,7 @@ impl Canvas for OnGpuCanvas {
     fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>> {
         Box::pin(async move {
             let values = self.registers.read_item(register).await?;
-            let pixels = values.len() / 4;
-            Ok((0..4).flat_map(|c| (0..pixels).map(move |i| (c, i))).map(|(c, i)| values[i * 4 + c]).collect())
+            Ok(values.chunks(4 * self.pixels).flat_map(to_nchw).collect())
         })
     }
 
@@ -296,67 +326,29 @@ impl Canvas for OnGpuCanvas {
     }
 }
 
-/// The encoded prompts, and those of them that count now.
-struct Prompts {
-    context: Tensor, // (B, S, C): shorter prompts are followed by zeros, which nothing looks at
-    lengths: Tensor, // (B, padded to a multiple of four), f32: how many rows of `context` each batch item sees
-    table: Tensor,   // (B · S, 4): rows of the bank
-    gather: Plan,
-}
-
-impl Prompts {
-    /// `bank` is (windows, 77, C), every prompt of every step, weighed already.
-    fn new(bank: Tensor, batch: usize, longest: usize) -> Self {
-        let gpu = bank.gpu();
-        let context = gpu.empty("context", &[batch, longest, bank.shape()[2]], gpu.storage());
-        let lengths = gpu.empty("lengths", &[batch.next_multiple_of(4)], Storage::F32);
-        let table = gpu.empty("table", &[batch * longest, 4], Storage::F32);
-        let (gather, ()) = gpu.record("context", || weigh_tokens(&bank, &table, &context));
-        Self { context, lengths, table, gather }
-    }
-
-    fn show(&mut self, prompts: &[Range<usize>]) {
-        let longest = self.context.shape()[1];
-        let mut table = Vec::with_capacity(self.table.len());
-        let mut lengths = vec![0.0; self.lengths.len()];
-        for (length, rows) in lengths.iter_mut().zip(prompts) {
-            *length = rows.len() as f32;
-            table.extend(rows.clone().flat_map(|row| [row as f32, 0.0, 1.0, 0.0]));
-            table.extend((rows.len()..longest).flat_map(|_| [-1.0, 0.0, 1.0, 0.0]));
-        }
-        self.table.write(&table);
-        self.lengths.write(&lengths);
-        self.gather.run();
-    }
-}
-
-/// The weights of all rows, as the kernel of the dialect wants them: (windows · 77, 4).
-///
-/// ComfyUI weighs each row against the same position of the encoded empty prompt, which is the last window.
-fn table(gpu: &Gpu, syntax: Syntax, weights: &[f32]) -> Tensor {
-    let empty = weights.len() - WINDOW;
-    let table: Vec<f32> = weights
-        .iter()
-        .enumerate()
-        .flat_map(|(row, &weight)| match syntax {
-            Syntax::Comfy => [row as f32, (empty + row % WINDOW) as f32, weight, 0.0],
-            Syntax::A1111 => [weight, 0.0, 0.0, 0.0],
-        })
-        .collect();
-    gpu.upload("weights", &[weights.len(), 4], Storage::F32, &table)
-}
-
-/// (C, pixels) → (pixels, C padded to a multiple of four with zeros).
+/// (pictures, C, pixels) → (pictures, pixels, C padded to a multiple of four with zeros).
 fn to_nhwc(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
-    let value = |c: usize, i: usize| if c < channels { values[c * pixels + i] } else { 0.0 };
-    (0..pixels).flat_map(|i| (0..channels.next_multiple_of(4)).map(move |c| value(c, i))).collect()
+    let padded = channels.next_multiple_of(4);
+    let mut result = vec![0.0; values.len() / channels * padded];
+    for (from, to) in values.chunks(channels * pixels).zip(result.chunks_mut(pixels * padded)) {
+        for (i, pixel) in to.chunks_mut(padded).enumerate() {
+            pixel.iter_mut().take(channels).enumerate().for_each(|(c, value)| *value = from[c * pixels + i]);
+        }
+    }
+    result
 }
 
-/// What `sampler_step` calls `repaint`.
-fn repaint_planes(gpu: &Gpu, repaint: &Repaint, [h, w]: [usize; 2]) -> Tensor {
+/// A picture's (pixels, 4) → (4, pixels).
+fn to_nchw(values: &[f32]) -> Vec<f32> {
+    (0..4).flat_map(|c| values.iter().skip(c).step_by(4)).copied().collect()
+}
+
+/// What `sampler_step` calls `repaint`, for pictures of so many `pixels`.
+fn repaint_planes(gpu: &Gpu, repaint: &Repaint, [h, w]: [usize; 2], pixels: usize) -> Tensor {
     let Repaint { picture, noise, before, after } = repaint;
-    let masks = before.iter().zip(after).flat_map(|(before, after)| [*before, *after, 0.0, 0.0]).collect();
-    let planes = [to_nhwc(picture, 4, h * w), to_nhwc(noise, 4, h * w), masks].concat();
+    let masks = before.iter().zip(after).flat_map(|(before, after)| [*before, *after, 0.0, 0.0]);
+    let masks: Vec<f32> = masks.collect::<Vec<f32>>().repeat(h * w / pixels);
+    let planes = [to_nhwc(picture, 4, pixels), to_nhwc(noise, 4, pixels), masks].concat();
     gpu.upload("repaint", &[3, h, w, 4], Storage::F32, &planes)
 }
 

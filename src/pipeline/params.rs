@@ -50,6 +50,9 @@ pub struct Params {
     pub prediction: Option<Prediction>,
     /// The noise levels end in noise alone; `None` is what the checkpoint says, or no.
     pub zero_terminal_snr: Option<bool>,
+    /// Pictures made at once. ComfyUI draws the noise for all of them together; A1111's i-th picture, counted from 0, is
+    /// that of `seed` + i, or with a variation of its seed + i.
+    pub batch: usize,
 }
 
 impl Default for Params {
@@ -75,12 +78,15 @@ impl Default for Params {
             init: None,
             prediction: None,
             zero_terminal_snr: None,
+            batch: 1,
         }
     }
 }
 
 /// The largest side: above it the pictures of SD 1.5 fall apart and no GPU has the memory.
 const LARGEST_SIDE: usize = 2048;
+/// Twice A1111's most. More are no faster than one batch after the other.
+const MOST_PICTURES: usize = 16;
 /// ComfyUI's CLIPSetLastLayer goes from −1 to −24.
 const MOST_CLIP_SKIP: usize = 24;
 
@@ -99,12 +105,15 @@ impl Params {
             }
         }
         self.sampling.check()?;
-        self.init.as_ref().map_or(Ok(()), |init| init.check(self.width, self.height))?;
+        self.init.as_ref().map_or(Ok(()), |init| init.check(self.width, self.height, self.batch))?;
         if let Some(variation) = self.variation.filter(|v| !(0.0..=1.0).contains(&v.strength)) {
             return bad(format!("the variation's strength is {}; it must be from 0 to 1", variation.strength));
         }
         if !self.cfg.is_finite() || !(0.0..=100.0).contains(&self.cfg) {
             return bad(format!("cfg is {}; it must be a number from 0 to 100 (usual: 5 to 12)", self.cfg));
+        }
+        if !(1..=MOST_PICTURES).contains(&self.batch) {
+            return bad(format!("the batch is {}; from 1 to {MOST_PICTURES} pictures are made at once", self.batch));
         }
         if !(1..=MOST_CLIP_SKIP).contains(&self.clip_skip) {
             return bad(format!(

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::prompt::{Syntax, expand};
-use crate::recipe::{Dialect, Recipe, Rng, images};
-use crate::samplers::{Generator, Options};
+use crate::recipe::{Batch, Dialect, Recipe, Rng, images};
+use crate::samplers::{Generator, Options, Tool, Variation};
 
 use super::{Generation, Hires, Image, Params, StableDiffusion};
 
@@ -37,15 +37,18 @@ pub const HIRES_UPSCALER: &str = "Hires upscaler";
 pub const HIRES_STEPS: &str = "Hires steps";
 
 impl Generation {
-    /// The recipe of the picture.
+    /// The recipe of the picture, or of the first of a batch.
     pub fn recipe(&self, sd: &StableDiffusion) -> Recipe {
-        // A second pass is told with the first one's numbers, as A1111 does.
-        let (params, hires) =
-            self.enlarged.as_ref().map_or((self.params(), None), |(first, hires)| (first, Some(hires)));
+        self.recipe_of(0, sd)
+    }
+
+    /// The recipe of one picture of the batch, counted from 0.
+    pub fn recipe_of(&self, picture: usize, sd: &StableDiffusion) -> Recipe {
+        let (params, seed) = (&self.params_of(picture), self.params().seed);
         // What the text model got, and what that was made of where it is something else.
         let worked_out = |template: &String| match params.syntax {
             Syntax::Comfy => {
-                let text = expand(template, params.seed);
+                let text = expand(template, seed);
                 let template = (text != *template).then(|| template.clone());
                 (text, template)
             }
@@ -70,9 +73,24 @@ impl Generation {
             model: Some(sd.model.name.clone()),
             model_hash: sd.model.sha256.as_ref().and_then(|hash| hash.get(..10)).map(str::to_string),
             vae: sd.model.vae.clone(),
-            extra: extra(params, hires),
+            batch: (params.batch > 1).then_some(Batch { size: params.batch, place: Some(picture) }),
+            extra: extra(params, self.enlarged.as_ref().map(|(_, hires)| hires)),
             ..of_params(params)
         }
+    }
+}
+
+impl Generation {
+    /// With the seeds of one picture of the batch: A1111 counts them up, ComfyUI has one for all.
+    fn params_of(&self, picture: usize) -> Params {
+        // A second pass is told with the first one's numbers, as A1111 does.
+        let mut params = self.enlarged.as_ref().map_or(self.params(), |(first, _)| first).clone();
+        if params.tool == Tool::A1111 {
+            let (seed, second) = self.seeds_of(picture);
+            params.seed = seed;
+            params.variation = params.variation.map(|variation| Variation { seed: second, ..variation });
+        }
+        params
     }
 }
 

@@ -123,6 +123,9 @@ fn beyond(recipe: &Recipe, editor: bool) -> Option<Value> {
         add("height", recipe.height.map(|side| json!(side)));
     }
     add("embeddings", (!recipe.embeddings.is_empty()).then(|| json!(recipe.embeddings)));
+    // The graph says how many; with A1111's conventions it makes one, by its own seed.
+    let batch = recipe.batch.filter(|batch| batch.place.is_some() || recipe.dialect == Some(Dialect::A1111));
+    add("batch", batch.map(|batch| json!([batch.size, batch.place])));
     add("extra", (!recipe.extra.is_empty()).then(|| json!(recipe.extra)));
     for (name, prompt, raw) in templates(recipe) {
         let held = template::for_editor(prompt, raw, recipe.dialect);
@@ -174,6 +177,8 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const START: u32 = 12;
     let node = |id, class, place, size| Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() };
     let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
+    let together = recipe.batch.filter(|_| recipe.dialect != Some(Dialect::A1111));
+    let batch = together.map_or(1, |batch| batch.size);
     let skip = recipe.clip_skip.filter(|skip| *skip > 1);
     let clip = || if skip.is_some() { link("clip", LAST_LAYER, 0) } else { link("clip", CHECKPOINT, 1) };
     let vae = if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
@@ -189,7 +194,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
             widgets: vec![
                 ("width", json!(recipe.width.unwrap_or(512))),
                 ("height", json!(recipe.height.unwrap_or(512))),
-                ("batch_size", json!(1)),
+                ("batch_size", json!(batch)),
             ],
             ..node(LATENT, "EmptyLatentImage", [473, 609], [315, 106])
         },

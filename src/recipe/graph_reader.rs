@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::graph::{Graph, Input, MOST_HOPS, Node};
-use super::{Dialect, NVIDIA, Recipe, Rng, no_recipe, template};
+use super::{Batch, Dialect, NVIDIA, Recipe, Rng, no_recipe, template};
 use crate::error::Result;
 use crate::files::clipped;
 
@@ -75,6 +75,11 @@ pub fn read(graph: &Graph) -> Result<Recipe> {
     if let Some(ours) = &graph.ours {
         beyond(&mut reader.recipe, ours);
     }
+    if let (Some(Batch { size, place: None }), Some(Dialect::Comfy)) = (reader.recipe.batch, reader.recipe.dialect) {
+        reader
+            .recipe
+            .note(format!("The workflow makes {size} pictures at once and does not say which of them this is."));
+    }
     template::settle(&mut reader.recipe, worked_out);
     Ok(reader.recipe)
 }
@@ -88,6 +93,9 @@ fn beyond(recipe: &mut Recipe, ours: &Value) {
     recipe.model_hash = text("model_hash");
     if text("rng").as_deref() == Some(NVIDIA) {
         recipe.rng = Some(Rng::Nvidia);
+    }
+    if let Some((size, place)) = ours.get("batch").and_then(|batch| serde_json::from_value(batch.clone()).ok()) {
+        recipe.batch = (size > 1).then_some(Batch { size, place });
     }
     recipe.embeddings = pairs("embeddings");
     let side = |key: &str| ours.get(key).and_then(Value::as_u64).and_then(|side| side.try_into().ok());
@@ -294,9 +302,8 @@ impl<'g> Reader<'g> {
         };
         self.recipe.width = self.whole(latent, "width", "The width").and_then(|side| side.try_into().ok());
         self.recipe.height = self.whole(latent, "height", "The height").and_then(|side| side.try_into().ok());
-        if self.value(latent, "batch_size").and_then(Value::as_f64).is_some_and(|count| count > 1.0) {
-            self.recipe.note("The workflow makes several pictures at once; the seed gives the first of them.");
-        }
+        let size = self.value(latent, "batch_size").and_then(whole).and_then(|size| size.try_into().ok());
+        self.recipe.batch = size.filter(|size| *size > 1).map(|size| Batch { size, place: None });
     }
 
     fn not_understood(&mut self) {

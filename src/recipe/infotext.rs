@@ -6,7 +6,7 @@
 //! Steps: 20, Sampler: Euler a, …, TI hashes: "name: 2f88aa…, other: …"
 //! ```
 
-use super::{Dialect, Recipe, Rng, names, template};
+use super::{Batch, Dialect, Recipe, Rng, names, template};
 use crate::files::clipped;
 
 pub use super::infotext_writer::write;
@@ -171,6 +171,9 @@ fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
             None => recipe.note(unusable("Size", size)),
         }
     }
+    let size = number(recipe, "Batch size", said("Batch size"));
+    let place: Option<usize> = number(recipe, "Batch pos", said("Batch pos"));
+    recipe.batch = size.filter(|size| *size > 1).map(|size| Batch { size, place: place.filter(|place| *place < size) });
     take_sampler(recipe, said("Sampler"), said("Schedule type"), said("Version"));
     let text = |key| said(key).map(str::to_string);
     recipe.model = text("Model");
@@ -220,7 +223,7 @@ pub(super) const EXACT: [(&str, Set); 5] = [
 
 /// Whether a key has its own field, so that it is no [`Recipe::extra`].
 pub(super) fn is_known(key: &str) -> bool {
-    const FIELDS: [&str; 17] = [
+    const FIELDS: [&str; 19] = [
         "Steps",
         "Sampler",
         "Schedule type",
@@ -231,6 +234,8 @@ pub(super) fn is_known(key: &str) -> bool {
         "Model",
         "VAE",
         "Clip skip",
+        "Batch size",
+        "Batch pos",
         "RNG",
         "TI hashes",
         "TI",

@@ -55,6 +55,9 @@ fn parameter_line(recipe: &Recipe) -> Vec<(String, String)> {
     add("Model", recipe.model.clone());
     add("VAE", recipe.vae.clone());
     add("Clip skip", recipe.clip_skip.filter(|skip| *skip != 1).map(|skip| skip.to_string()));
+    // As A1111 wrote them before 1.3.
+    add("Batch size", recipe.batch.map(|batch| batch.size.to_string()));
+    add("Batch pos", recipe.batch.and_then(|batch| batch.place).map(|place| place.to_string()));
     // Without this A1111 takes a GPU's.
     add("RNG", Some(if recipe.rng == Some(Rng::Nvidia) { NVIDIA } else { "CPU" }.to_string()));
     let (hashed, bare): (Vec<_>, Vec<_>) = recipe.embeddings.iter().partition(|(_, hash)| !hash.is_empty());

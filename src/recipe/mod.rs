@@ -61,6 +61,15 @@ pub enum Rng {
     Nvidia,
 }
 
+/// Pictures made at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// How many: two at least.
+    pub size: usize,
+    /// Which of them this is, counted from 0, where it is said.
+    pub place: Option<usize>,
+}
+
 /// A1111's name of [`Rng::Nvidia`] on machines without such a GPU.
 const NVIDIA: &str = "NV";
 
@@ -89,6 +98,9 @@ pub struct Recipe {
     pub height: Option<usize>,
     /// 1: the text encoder's last layer; 2: the one before; …
     pub clip_skip: Option<usize>,
+    /// The batch it was one of. ComfyUI draws the noise for all of it together; with A1111's conventions the seed is the
+    /// picture's own, and the batch does not matter.
+    pub batch: Option<Batch>,
     /// The checkpoint's name; ComfyUI writes it with its ending, A1111 without.
     pub model: Option<String>,
     /// The first 10 hex digits of the checkpoint's sha256 (8 of another hash before November 2022).

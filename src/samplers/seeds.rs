@@ -68,7 +68,7 @@ impl Seeds {
     }
 
     /// The seed of a picture of the batch and of its variation. With a variation A1111 counts up only the second.
-    fn of_picture(&self, picture: usize) -> (u64, u64) {
+    pub fn of_picture(&self, picture: usize) -> (u64, u64) {
         let picture = picture as u64;
         match self.variation.filter(|variation| variation.strength != 0.0) {
             None => (self.seed.wrapping_add(picture), 0),

@@ -1,5 +1,5 @@
 use wordbrush::gpu::Storage;
-use wordbrush::kernels::{Attention, Rows, Split, attention_on};
+use wordbrush::kernels::{Attention, Rows, Seen, Split, attention_on};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -8,7 +8,8 @@ struct Case {
     batch: usize,
     queries: usize,
     key_rows: usize,
-    keys: Option<[usize; 2]>,
+    /// How many keys of each prompt count, the first item's prompt, and how many items see one.
+    keys: Option<([usize; 2], usize, usize)>,
     heads: usize,
     head_dim: usize,
     causal: bool,
@@ -20,12 +21,13 @@ fn reference(case: &Case, q: &[f32], kv: &[f32]) -> Vec<f32> {
     let width = heads * head_dim;
     let mut result = Vec::new();
     for b in 0..batch {
-        let keys = case.keys.map_or(key_rows, |keys| keys[b.min(1)]);
+        let item = case.keys.map_or(b, |(_, first, each)| first + b / each);
+        let keys = case.keys.map_or(key_rows, |(keys, ..)| keys[item]);
         for row in 0..queries {
             let keys = if case.causal { keys.min(row + 1) } else { keys };
             for head in 0..heads {
                 let q_at = (b * queries + row) * (width + 4) + 4 + head * head_dim;
-                let k_at = |key: usize| (b * key_rows + key) * 2 * width + head * head_dim;
+                let k_at = |key: usize| (item * key_rows + key) * 2 * width + head * head_dim;
                 let scores: Vec<f64> = (0..keys)
                     .map(|key| {
                         (0..head_dim).map(|i| f64::from(q[q_at + i]) * f64::from(kv[k_at(key) + i])).sum::<f64>()
@@ -49,16 +51,19 @@ fn reference(case: &Case, q: &[f32], kv: &[f32]) -> Vec<f32> {
 fn check(case: &Case, splits: &[Split]) {
     let Case { batch, queries, key_rows, heads, head_dim, .. } = *case;
     let width = heads * head_dim;
+    let prompts = if case.keys.is_some() { 2 } else { batch };
     for storage in STORAGES {
         let gpu = gpu(storage);
         let mut numbers = Numbers::new(3);
         // Scores of some size, so that the softmax is far from flat.
         let q: Vec<f32> = numbers.take(batch * queries * (width + 4), storage).iter().map(|x| x * 4.0).collect();
-        let kv = numbers.take(batch * key_rows * 2 * width, storage);
+        let kv = numbers.take(prompts * key_rows * 2 * width, storage);
         let expected = reference(case, &q, &kv);
         let q = tensor(&gpu, &[batch, queries, width + 4], storage, &q);
-        let kv = tensor(&gpu, &[batch, key_rows, 2 * width], storage, &kv);
-        let lengths = case.keys.map(|[a, b]| tensor(&gpu, &[4], Storage::F32, &[a as f32, b as f32, 0.0, 0.0]));
+        let kv = tensor(&gpu, &[prompts, key_rows, 2 * width], storage, &kv);
+        let lengths = case.keys.map(|([a, b], ..)| tensor(&gpu, &[4], Storage::F32, &[a as f32, b as f32, 0.0, 0.0]));
+        let seen = case.keys.zip(lengths.as_ref());
+        let seen = seen.map(|((_, first, each), lengths)| Seen { lengths, first, each });
         for &split in splits {
             let found = run(&gpu, || {
                 attention_on(
@@ -69,7 +74,7 @@ fn check(case: &Case, splits: &[Split]) {
                         v: Rows { tensor: &kv, offset: width },
                         heads,
                         head_dim,
-                        lengths: lengths.as_ref(),
+                        seen,
                         causal: case.causal,
                     },
                 )
@@ -103,8 +108,15 @@ fn causal() {
 
 #[test]
 fn prompts_of_different_length() {
-    check(&Case { key_rows: 154, keys: Some([77, 154]), head_dim: 12, ..BASE }, &ALL);
-    check(&Case { key_rows: 154, keys: Some([154, 3]), head_dim: 12, ..BASE }, &ALL);
+    check(&Case { key_rows: 154, keys: Some(([77, 154], 0, 1)), head_dim: 12, ..BASE }, &ALL);
+    check(&Case { key_rows: 154, keys: Some(([154, 3], 0, 1)), head_dim: 12, ..BASE }, &ALL);
+}
+
+#[test]
+fn prompts_that_several_items_see() {
+    check(&Case { batch: 6, key_rows: 9, keys: Some(([9, 4], 0, 3)), ..BASE }, &ALL);
+    check(&Case { batch: 3, key_rows: 9, keys: Some(([9, 4], 1, 3)), ..BASE }, &ALL);
+    check(&Case { batch: 1, key_rows: 9, keys: Some(([9, 4], 1, 1)), ..BASE }, &ALL);
 }
 
 #[test]
@@ -116,7 +128,7 @@ fn scores_far_apart_do_not_overflow() {
     for split in ALL {
         let rows = |tensor| Rows { tensor, offset: 0 };
         let args =
-            Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 1, head_dim: 4, lengths: None, causal: false };
+            Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 1, head_dim: 4, seen: None, causal: false };
         assert_eq!(run(&gpu, || attention_on(split, &args)), [2.0, 3.0, 4.0, 5.0]);
     }
 }

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use wordbrush::recipe::images::{embed_in_png, png_chunks};
-use wordbrush::recipe::{Dialect, Recipe, Rng, comfy, infotext, read};
+use wordbrush::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
 
 /// Pieces of text that mean something to one of the formats.
 const PIECES: [&str; 26] = [
@@ -54,8 +54,9 @@ fn recipe() -> impl Strategy<Value = Recipe> {
     let numbers = (any::<u64>(), 1_usize..200, -1e6..1e6_f64, any::<u32>(), any::<u32>(), 1_usize..25);
     let names = (word(), word(), word(), option::of(text()), option::of(text()), vec((text(), text()), 0..3));
     let dialect = prop::sample::select(&[Dialect::Comfy, Dialect::A1111][..]);
+    let batch = option::of((2_usize..20, option::of(0_usize..2)));
     let extra = vec(("[A-Za-z_é][A-Za-z0-9 /-]{0,8}[a-zé9]", text()), 0..4);
-    (prompts, numbers, names, dialect, extra).prop_map(|(prompts, numbers, names, dialect, mut extra)| {
+    (prompts, numbers, names, dialect, batch, extra).prop_map(|(prompts, numbers, names, dialect, batch, mut extra)| {
         // A parameter can be said once.
         extra.sort();
         extra.dedup_by(|a, b| a.0 == b.0);
@@ -71,6 +72,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             width: Some(numbers.3 as usize),
             height: Some(numbers.4 as usize),
             clip_skip: Some(numbers.5),
+            batch: batch.map(|(size, place)| Batch { size, place }),
             sampler: names.0,
             scheduler: names.1,
             model: names.2,
