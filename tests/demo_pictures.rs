@@ -55,7 +55,7 @@ fn draw(sd: &StableDiffusion, prompt: &str, negative: &str, seed: u64) -> Readin
     let params = Params {
         prompt: prompt.to_string(),
         negative_prompt: negative.to_string(),
-        cfg: 3.0,
+        cfg: 2.0,
         width: 128,
         height: 128,
         seed,

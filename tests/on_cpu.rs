@@ -185,7 +185,7 @@ fn shapes_that_fit_nowhere_are_refused() {
         ("first_stage_model.post_quant_conv.weight", vec![4, 8, 1, 1]),
         ("model.diffusion_model.time_embed.0.weight", vec![128, 30]),
         ("model.diffusion_model.out.2.weight", vec![3, 32, 3, 3]),
-        ("model.diffusion_model.input_blocks.0.0.weight", vec![32, 9, 3, 3]),
+        ("model.diffusion_model.input_blocks.0.0.weight", vec![32, 7, 3, 3]),
         ("model.diffusion_model.input_blocks.1.1.transformer_blocks.0.ff.net.0.proj.weight", vec![257, 32]),
         ("cond_stage_model.transformer.text_model.encoder.layers.0.self_attn.q_proj.weight", vec![64, 128]),
         (TABLE, vec![0, 128]),

@@ -55,7 +55,7 @@ struct Generate {
     out: PathBuf,
     #[arg(long, default_value_t = 20)]
     steps: usize,
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 2.0)]
     cfg: f32,
     /// By either tool's name.
     #[arg(long, default_value = "euler")]

@@ -157,7 +157,7 @@ def main():
     args.add_argument("--set", choices=SETS, required=True)
     args.add_argument("--out", type=pathlib.Path, required=True)
     args.add_argument("--steps", type=int, default=20)
-    args.add_argument("--cfg", type=float, default=3)
+    args.add_argument("--cfg", type=float, default=2)
     args.add_argument("--limit", type=int)
     args.add_argument("--negative")
     args = args.parse_args()
