@@ -80,7 +80,10 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let &[_, v_rows, v_stride] = v.tensor.shape() else { panic!("attention: v is {:?}", v.tensor.shape()) };
     assert_eq!(key_rows, v_rows, "attention: {key_rows} keys, {v_rows} values");
     let (first, each) = args.seen.map_or((0, 1), |seen| (seen.first, seen.each));
-    assert!(first + batch.div_ceil(each) <= prompts, "attention: {batch} items, from {first}, {each} each, of {prompts}");
+    assert!(
+        first + batch.div_ceil(each) <= prompts,
+        "attention: {batch} items, from {first}, {each} each, of {prompts}"
+    );
     assert!(args.seen.is_none_or(|seen| seen.lengths.len() >= prompts), "attention: lengths of {prompts} prompts");
 
     let gpu = q.tensor.gpu();

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
+use crate::kernels::Rescale;
 use crate::prompt::WINDOW;
-use crate::reference::{Denoiser, Opening, OpeningDecoder, Reference, guided, mix, rgba, weigh};
+use crate::reference::{Denoiser, Opening, OpeningDecoder, Reference, guided, mix, rescaled, rgba, weigh};
 
 use super::networks::{Canvas, NOISE, Networks, Start, Step};
 
@@ -173,6 +174,9 @@ struct OnCpuCanvas {
     longest: usize,
     /// The rows of the bank that are each prompt's.
     prompts: Vec<Range<usize>>,
+    /// Those evaluated without guidance.
+    plain: Option<Range<usize>>,
+    rescale: Option<Rescale>,
 }
 
 impl OnCpuCanvas {
@@ -194,6 +198,8 @@ impl OnCpuCanvas {
             width,
             longest: start.longest,
             prompts: start.prompts.clone(),
+            plain: start.plain.clone(),
+            rescale: start.rescale,
         })
     }
 
@@ -204,13 +210,22 @@ impl OnCpuCanvas {
     fn step_now(&mut self, step: &Step) -> Result<()> {
         let ([h, w], scale) = (self.size, step.input_scale());
         let timestep = f64::from(self.timesteps[step.index]);
+        let plain = self.plain.clone().filter(|_| step.plain);
+        let prompts = &self.prompts[plain.unwrap_or(0..self.prompts.len())];
         let mut denoised = Vec::with_capacity(self.registers[0].len());
         for x in self.registers[0].chunks(4 * h * w) {
             let input: Vec<f32> = x.iter().map(|x| x * scale).collect();
             // One prompt after the other: they may have different lengths.
             let eps = |rows: &Range<usize>| self.unet.eps(&input, [1, 4, h, w], timestep, self.rows(rows), rows.len());
-            let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
-            denoised.extend(guided(x, &eps, &step.weights, step.denoised()));
+            let eps = prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
+            let factors = match self.rescale.filter(|_| !step.plain) {
+                None => step.denoised(),
+                Some(Rescale { multiplier, cfg }) => {
+                    let alone: Vec<f32> = step.weights.iter().map(|weight| weight / cfg).collect();
+                    rescaled(x, &eps, [&alone, &step.weights], step.denoised(), scale, multiplier)
+                }
+            };
+            denoised.extend(guided(x, &eps, &step.weights, factors));
         }
         self.registers[1] = denoised;
         mix(&mut self.registers, &step.mix);

@@ -158,7 +158,7 @@ fn link(input: &'static str, from: u32, slot: usize) -> Link {
     Link { input, from, slot }
 }
 
-/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with two nodes more where they are needed.
+/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with three nodes more where they are needed.
 fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const SAMPLER: u32 = 3;
     const CHECKPOINT: u32 = 4;
@@ -169,10 +169,12 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const PICTURE: u32 = 9;
     const VAE: u32 = 10;
     const LAST_LAYER: u32 = 11;
+    const RESCALE: u32 = 12;
     let node = |id, class, place, size| Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() };
     let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
     let together = recipe.batch.filter(|_| recipe.dialect != Some(Dialect::A1111));
     let batch = together.map_or(1, |batch| batch.size);
+    let rescale = recipe.cfg_rescale;
     let skip = recipe.clip_skip.filter(|skip| *skip > 1);
     let clip = || if skip.is_some() { link("clip", LAST_LAYER, 0) } else { link("clip", CHECKPOINT, 1) };
     let vae = if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
@@ -187,7 +189,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
                 ("denoise", json!(1)),
             ],
             links: vec![
-                link("model", CHECKPOINT, 0),
+                link("model", if rescale.is_some() { RESCALE } else { CHECKPOINT }, 0),
                 link("positive", POSITIVE, 0),
                 link("negative", NEGATIVE, 0),
                 link("latent_image", LATENT, 0),
@@ -232,6 +234,11 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
         links: vec![link("clip", CHECKPOINT, 1)],
         ..node(LAST_LAYER, "CLIPSetLastLayer", [26, 330], [315, 58])
     }));
+    nodes.extend(rescale.map(|multiplier| Node {
+        widgets: vec![("multiplier", number(multiplier))],
+        links: vec![link("model", CHECKPOINT, 0)],
+        ..node(RESCALE, "RescaleCFG", [473, 60], [315, 58])
+    }));
     nodes
 }
 
@@ -260,6 +267,7 @@ fn outputs(class: &str) -> &'static [&'static str] {
         "CheckpointLoaderSimple" => &["MODEL", "CLIP", "VAE"],
         "CLIPTextEncode" => &["CONDITIONING"],
         "CLIPSetLastLayer" => &["CLIP"],
+        "RescaleCFG" => &["MODEL"],
         "VAEDecode" => &["IMAGE"],
         "VAELoader" => &["VAE"],
         _ => &[],

@@ -28,7 +28,7 @@ use clip::TextEncoder;
 use loading::Loading;
 
 pub use emphasis::weigh;
-pub use sampling::{guided, mix, rgba};
+pub use sampling::{guided, mix, rescaled, rgba};
 
 /// Batch, channels, height, width.
 pub type Nchw = [usize; 4];

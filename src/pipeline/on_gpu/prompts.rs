@@ -10,7 +10,7 @@ use crate::prompt::{Syntax, WINDOW};
 pub struct Prompts {
     pub context: Tensor, // (prompts, S, C): shorter prompts are followed by zeros, which nothing looks at
     pub lengths: Tensor, // (prompts, padded to a multiple of four), f32: how many rows of `context` are each one's
-    table: Tensor, // (prompts · S, 4): rows of the bank
+    table: Tensor,       // (prompts · S, 4): rows of the bank
     gather: Plan,
 }
 
