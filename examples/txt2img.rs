@@ -59,6 +59,18 @@ struct Args {
     /// 1: the text encoder's last layer; 2: the one before; …
     #[arg(long, default_value_t = 1)]
     clip_skip: usize,
+    /// Pictures made at once; the second's name ends in -2, and so on.
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// How far the contrast that guidance adds is taken back, from 0 to 1.
+    #[arg(long, default_value_t = 0.0)]
+    cfg_rescale: f32,
+    /// Where guidance begins, as a share of the time steps.
+    #[arg(long, default_value_t = 0.0)]
+    guidance_start: f64,
+    /// Where guidance ends.
+    #[arg(long, default_value_t = 1.0)]
+    guidance_end: f64,
     /// Grammar of the prompts: comfy or a1111.
     #[arg(long, default_value = "comfy")]
     syntax: String,
@@ -156,12 +168,18 @@ async fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.latents {
         write_latents(path, &sd, &params, &generation).await?;
     }
-    let image = generation.image(&sd).await?;
+    let images = generation.images(&sd).await?;
     if let Some(gpu) = sd.gpu() {
         eprintln!("GPU memory: {} MB at most", gpu.peak() / 1_000_000);
     }
     while sd.hash().await? {}
-    write(&args.out, &image.png_with(&generation.recipe(&sd))?)
+    for (i, image) in images.iter().enumerate() {
+        let name = args.out.file_stem().unwrap_or_default().to_string_lossy();
+        let numbered = || args.out.with_file_name(format!("{name}-{}.png", i + 1));
+        let path = if i == 0 { args.out.clone() } else { numbered() };
+        write(&path, &image.png_with(&generation.recipe_of(i, &sd))?)?;
+    }
+    Ok(())
 }
 
 fn params(args: &Args) -> Result<Params> {
@@ -201,6 +219,10 @@ fn params(args: &Args) -> Result<Params> {
         sampler: Sampler::from_name(&args.sampler)?,
         schedule: Some(Schedule::from_name(&args.scheduler)?),
         clip_skip: args.clip_skip,
+        batch: args.batch,
+        cfg_rescale: args.cfg_rescale,
+        guidance_start: args.guidance_start,
+        guidance_end: args.guidance_end,
         ..Params::default()
     };
     params.check()?;
@@ -299,8 +321,9 @@ async fn write_latents(path: &Path, sd: &StableDiffusion, params: &Params, gener
         (vec![1, used, width], context[item * longest * width..][..used * width].to_vec())
     };
     let mut arrays: BTreeMap<&str, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
-    arrays.insert("noise", (vec![1, 4, h, w], torch_randn(params.seed, 4 * h * w)));
-    arrays.insert("latents", (vec![1, 4, h, w], generation.latents().await?));
+    let n = params.batch;
+    arrays.insert("noise", (vec![n, 4, h, w], torch_randn(params.seed, n * 4 * h * w)));
+    arrays.insert("latents", (vec![n, 4, h, w], generation.latents().await?));
     arrays.insert("conditioning", prompt(1));
     arrays.insert("uncond", prompt(0));
     write(path, &safetensors(&arrays))

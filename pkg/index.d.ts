@@ -91,10 +91,27 @@ export interface GenerateOptions {
   steps?: number;
   /** How strongly the prompt is followed; at 1 the negative prompt is not computed. Default: 8. */
   cfg?: number;
+  /**
+   * How far the contrast that guidance adds is taken back, from 0 (not at all, the default) to 1: ComfyUI’s node RescaleCFG,
+   * diffusers’ `guidance_rescale`. Usual: 0.7.
+   */
+  cfgRescale?: number;
+  /**
+   * Guidance counts only between two shares of the schedule’s time steps, 0 the noisiest, as ComfyUI’s nodes count them;
+   * outside {@link cfg} is 1, and a step takes half as long. Default: 0.
+   */
+  guidanceStart?: number;
+  /** Default: 1. */
+  guidanceEnd?: number;
   /** Pixels, a multiple of 8. Default: 512. */
   width?: number;
   /** Pixels, a multiple of 8. Default: 512. */
   height?: number;
+  /**
+   * Pictures made at once, from 1 to 16. With ComfyUI’s conventions their noise is drawn together; A1111’s i-th picture,
+   * counted from 0, is that of seed + i (with a variation, of its seed + i). Default: 1.
+   */
+  batchSize?: number;
   /**
    * 0 to 2⁶⁴−1; -1 chooses one at random. Numbers above 2⁵³ must be given as bigint or decimal string.
    * The same seed gives the same noise as in the tool of {@link promptSyntax}. Default: 1234.
@@ -206,8 +223,12 @@ export interface Params {
   negativePrompt: string;
   steps: number;
   cfg: number;
+  cfgRescale: number;
+  guidanceStart: number;
+  guidanceEnd: number;
   width: number;
   height: number;
+  batchSize: number;
   /** Always the number that was used, as decimal string: seeds may be larger than a JavaScript number can hold. */
   seed: string;
   sampler: Sampler;
@@ -329,13 +350,23 @@ export interface Recipe {
   /** Whose random numbers. */
   rng?: 'cpu' | 'nv';
   variationSeed?: string;
-  variationStrength?: string;
+  variationStrength?: number;
   seedDelta?: string;
-  eta?: string;
-  sNoise?: string;
-  sChurn?: string;
-  sTmin?: string;
-  sTmax?: string;
+  eta?: number;
+  sNoise?: number;
+  sChurn?: number;
+  sTmin?: number;
+  sTmax?: number;
+  cfgRescale?: number;
+  guidanceStart?: number;
+  guidanceEnd?: number;
+  /**
+   * How many pictures were made at once, where it was more than one. With {@link promptSyntax} `comfy` all are needed to make
+   * one of them again; with `a1111` its seed is enough.
+   */
+  batchSize?: number;
+  /** Which of them this is, counted from 0. */
+  batchPosition?: number;
   /** The checkpoint's name. */
   model?: string;
   /** As AUTOMATIC1111 writes it: the first ten digits of the file's sha256. */
@@ -398,14 +429,20 @@ export interface MemoryInfo {
   gpuPeakBytes: number;
 }
 
-/** A finished picture. */
-export interface Result {
+/** One picture of a batch. */
+export interface Picture {
   /** The PNG file. It carries its recipe for AUTOMATIC1111 (`parameters`) and ComfyUI (`prompt`, `workflow`). */
   png: Blob;
   /** The picture decoded, for a canvas. Each call gives a new bitmap; close it when done. */
   image(): Promise<ImageBitmap>;
-  /** What it was made from, with the concrete seed. */
+  /** What it was made from, with the concrete seed: with A1111’s conventions its own. */
   params: Params;
+}
+
+/** Finished pictures. The fields of {@link Picture} are those of the first, which mostly is the only one. */
+export interface Result extends Picture {
+  /** All of them. */
+  images: Picture[];
   warnings: Warning[];
   /** From the start of the engine's work to the PNG, waiting in the queue not counted. */
   seconds: number;
@@ -435,8 +472,12 @@ export type GenerateEvent =
       etaSeconds: number | null;
     }
   | {
-      /** The last step is done; the latents become pixels. */
+      /** The last step is done; the latents of a picture become pixels. Comes once for each picture. */
       type: 'decode';
+      /** Counted from 0. */
+      picture: number;
+      /** How many there are. */
+      pictures: number;
     }
   | {
       /** The last event. */
@@ -576,11 +617,11 @@ export class StableDiffusion {
   memory(): Promise<MemoryInfo>;
 
   /**
-   * Makes a picture. Calls while another picture is being made wait for their turn.
+   * Makes a picture, or a batch. A {@link Recipe} may be given as it was read, or with changes. Calls while another picture is being made wait for their turn.
    * Aborting the signal rejects with its reason at once; the engine stops after the step it is in.
    * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`, `GPU_OUT_OF_MEMORY`, `NUMERIC_NAN`, `DEVICE_LOST`, …
    */
-  generate(options?: GenerateOptions, control?: { signal?: AbortSignal }): Generation;
+  generate(options?: GenerateOptions | Recipe, control?: { signal?: AbortSignal }): Generation;
 
   /** {@link StableDiffusion.dispose}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

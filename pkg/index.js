@@ -26,7 +26,8 @@ export const schedulers = Object.freeze([
 ]);
 export const promptSyntaxes = Object.freeze(['comfy', 'a1111']);
 export const defaults = Object.freeze({
-  prompt: '', negativePrompt: '', steps: 20, cfg: 8, width: 512, height: 512,
+  prompt: '', negativePrompt: '', steps: 20, cfg: 8, cfgRescale: 0, guidanceStart: 0, guidanceEnd: 1, width: 512, height: 512,
+  batchSize: 1,
   seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
   promptSyntax: 'comfy', keepEmbeddingsWhole: false,
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', sNoise: 1, sChurn: 0, sTmin: 0,
@@ -163,7 +164,7 @@ export class StableDiffusion {
   memory() { return this.#worker.call('memory', {}); }
 
   generate(options = {}, { signal } = {}) {
-    const given = defined(options);
+    const given = defined(Array.isArray(options?.notes) ? optionsOf(options) : options);
     const { hires } = given;
     return new Generation(given, async (onEvent) => {
       const { hires: _, ...options } = await withPixels(given);
@@ -214,6 +215,14 @@ function endRecipeWorker(worker) {
   if (recipeWorker === worker) recipeWorker = null;
 }
 
+// A recipe's options. Its template, not what was made of it, gives the same again. With A1111's conventions the seed is the
+// picture's own, so that it needs no batch around it.
+function optionsOf(recipe) {
+  const { batchPosition, model, modelHash, vae, embeddings, template, negativeTemplate, extra, notes, ...options } = recipe;
+  if (options.promptSyntax === 'a1111') return { ...options, batchSize: 1 };
+  return { ...options, prompt: template ?? options.prompt, negativePrompt: negativeTemplate ?? options.negativePrompt };
+}
+
 // One picture in the making: awaiting it gives the result, iterating over it gives the events.
 class Generation {
   #events = [];
@@ -223,15 +232,12 @@ class Generation {
 
   constructor(options, start) {
     const onEvent = (event) => this.#push(event);
-    this.#result = start(onEvent).then(({ png, params, warnings, seconds }) => {
-      const blob = new Blob([png], { type: 'image/png' });
-      const result = {
-        png: blob,
-        image: () => createImageBitmap(blob),
-        params: { ...defaults, ...options, ...params },
-        warnings,
-        seconds,
-      };
+    this.#result = start(onEvent).then(({ images: made, params, warnings, seconds }) => {
+      const images = made.map(({ png, seeds }) => {
+        const blob = new Blob([png], { type: 'image/png' });
+        return { png: blob, image: () => createImageBitmap(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
+      });
+      const result = { ...images[0], images, warnings, seconds };
       this.#settled = { error: null };
       this.#push({ type: 'done', result });
       return result;

@@ -81,8 +81,8 @@ function fatal(message) {
 function answer(call, work) {
   const { id } = call;
   const succeed = (value) => {
-    const bytes = value?.png ?? value;
-    self.postMessage({ id, value }, bytes instanceof Uint8Array ? [bytes.buffer] : []);
+    const bytes = value?.images?.map(({ png }) => png) ?? (value instanceof Uint8Array ? [value] : []);
+    self.postMessage({ id, value }, bytes.map(({ buffer }) => buffer));
   };
   const fail = (error) => {
     // A trap poisons the instance: nothing that it says afterwards can be trusted.
@@ -185,7 +185,7 @@ async function generate({ id, options, hires }) {
   const began = performance.now();
   let generation = await turn(() => engine.start(options));
   try {
-    const { steps, seed, warnings } = generation;
+    const { steps, seed, warnings, pictures } = generation;
     const tokens = (prompt) => {
       const { windows, tokens: count, used } = engine.tokens(prompt ?? '', options.promptSyntax);
       return { windows, tokens: count, used };
@@ -210,11 +210,15 @@ async function generate({ id, options, hires }) {
       stopIfAborted(id);
       await hashSlice();
     }
-    stopIfAborted(id);
-    self.postMessage({ id, event: { type: 'decode' } });
-    const png = await turn(() => generation.image());
+    const images = [];
+    for (let i = 0; i < pictures; i += 1) {
+      stopIfAborted(id);
+      self.postMessage({ id, event: { type: 'decode', picture: i, pictures } });
+      const [ownSeed, variationSeed] = generation.seedsOf(i);
+      images.push({ png: await turn(() => generation.image(i)), seeds: { seed: ownSeed, variationSeed } });
+    }
     const seconds = (performance.now() - began) / 1000;
-    return { png, params: { steps, seed, width, height }, warnings, seconds };
+    return { images, params: { steps, width, height }, warnings, seconds };
   } finally {
     generation.free();
   }

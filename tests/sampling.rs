@@ -69,9 +69,13 @@ fn by_program(reference: &Reference, params: &Params, context: &[f32]) -> (Vec<f
         let eps = |rows: &[f32]| {
             reference.unet(&scaled, [1, 4, size[0], size[1]], time, rows, 77).unwrap_or_else(|e| panic!("{e}"))
         };
-        let (without, with) = (eps(negative), eps(positive));
-        let guided = without.iter().zip(&with).map(|(a, b)| f64::from(*a) + f64::from(params.cfg) * f64::from(b - a));
-        x.iter().zip(guided).map(|(x, eps)| x - sigma * eps).collect()
+        let denoised = |x: &[f64], eps: Vec<f32>| -> Vec<f64> {
+            x.iter().zip(eps).map(|(x, eps)| x - sigma * f64::from(eps)).collect()
+        };
+        let cond = denoised(x, eps(positive));
+        let counts = trained.at_share(params.guidance_end) <= sigma as f32
+            && sigma as f32 <= trained.at_share(params.guidance_start);
+        if counts { guide(x, sigma, &cond, &denoised(x, eps(negative)), params) } else { cond }
     };
     let network = |x: &[f64], sigma| x.chunks(x.len() / batch).flat_map(|x| one(x, sigma)).collect();
     let draw = |draw| noise.draw(draw).into_iter().map(f64::from).collect();
@@ -81,6 +85,23 @@ fn by_program(reference: &Reference, params: &Params, context: &[f32]) -> (Vec<f
         true
     });
     (denoised, last.iter().map(|x| *x as f32 * levels.final_scale).collect())
+}
+
+/// Guidance, and what ComfyUI's node RescaleCFG makes of it: in velocities, at a multiplier of 0 the guidance alone.
+fn guide(x: &[f64], sigma: f64, cond: &[f64], uncond: &[f64], params: &Params) -> Vec<f64> {
+    let (cfg, multiplier, one) = (f64::from(params.cfg), f64::from(params.cfg_rescale), sigma * sigma + 1.0);
+    let velocity = |denoised: &[f64]| -> Vec<f64> {
+        x.iter().zip(denoised).map(|(x, denoised)| (x / one - denoised) * one.sqrt() / sigma).collect()
+    };
+    let (cond, uncond) = (velocity(cond), velocity(uncond));
+    let guided: Vec<f64> = uncond.iter().zip(&cond).map(|(a, b)| a + cfg * (b - a)).collect();
+    let deviation = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>().sqrt()
+    };
+    let ratio = deviation(&cond) / deviation(&guided);
+    let last = |v: f64| multiplier * v * ratio + (1.0 - multiplier) * v;
+    x.iter().zip(guided).map(|(x, v)| x / one - last(v) * sigma / one.sqrt()).collect()
 }
 
 struct Both {
@@ -193,6 +214,47 @@ fn pictures_of_a_batch_are_those_of_their_seeds() {
     assert!(together.iter().all(|(_, recipe)| recipe.seed == Some(seed)));
 }
 
+#[test]
+fn guidance_that_is_rescaled_or_rests() {
+    let both = Both::new();
+    let of = |sampler, multiplier, start, end| Params {
+        cfg_rescale: multiplier,
+        guidance_start: start,
+        guidance_end: end,
+        steps: 4,
+        ..small(sampler)
+    };
+    both.agree("rescaled", &of(Sampler::Euler, 0.7, 0.0, 1.0));
+    both.agree("rescaled, two pictures", &Params { batch: 2, ..of(Sampler::Dpmpp2m, 1.0, 0.0, 1.0) });
+    both.agree("guided in the middle", &of(Sampler::Heun, 0.0, 0.2, 0.8));
+    both.agree("both, two pictures", &Params { batch: 2, ..of(Sampler::EulerAncestral, 0.5, 0.3, 1.0) });
+    // Where it counts nowhere, there is no negative prompt, as at a cfg of 1.
+    let nowhere = generate(&both.gpu, &of(Sampler::Euler, 0.7, 0.5, 0.51));
+    let none = generate(&both.gpu, &Params { cfg: 1.0, ..of(Sampler::Euler, 0.0, 0.0, 1.0) });
+    assert!(nowhere.latents == none.latents && nowhere.context == none.context);
+    // Several parts have no guidance at a cfg of 1, but their weights all the same.
+    let parts = |params| Params { prompt: "a cat AND a dog :0.7".into(), syntax: Syntax::A1111, ..params };
+    let rests = generate(&both.gpu, &parts(of(Sampler::Euler, 0.7, 0.2, 0.8)));
+    let on_cpu = generate(&both.cpu, &parts(of(Sampler::Euler, 0.7, 0.2, 0.8)));
+    let error = relative_error(&on_cpu.latents, &rests.latents);
+    assert!(error < OTHER_GELU, "{error:e}");
+}
+
+#[test]
+fn guidance_that_rests_takes_no_more_memory() {
+    let peak = |params: &Params| {
+        let sd = load(file(&arrays("two_levels")), Storage::F32);
+        let arena = pollster::block_on(sd.start(params)).expect("a start").step_stats().expect("stats").arena;
+        generate(&sd, params);
+        (sd.gpu().expect("a GPU").peak(), arena)
+    };
+    let (always, arena) = peak(&small(Sampler::Euler));
+    let (rests, same) = peak(&Params { guidance_start: 0.2, guidance_end: 0.8, ..small(Sampler::Euler) });
+    println!("at most {always} bytes, with rests {rests}, of which the arena {arena}");
+    // Software adapters hold the sizes of a plan's calls in a buffer.
+    assert!(arena == same && rests < always + arena / 8, "{always}, {rests}, arena {arena}");
+}
+
 /// The pictures with their recipes.
 fn images(sd: &StableDiffusion, params: &Params) -> Vec<(Image, Recipe)> {
     pollster::block_on(async {
@@ -219,6 +281,15 @@ fn settings_that_cannot_be_used_are_refused() {
     assert!(refused(Params { variation, ..small(Sampler::Euler) }).contains("variation"));
     let turbo = Params { schedule: Some(Schedule::Turbo), steps: 11, ..small(Sampler::Euler) };
     assert!(refused(turbo).contains("11"));
+    for (start, end) in [(0.5, 0.5), (0.8, 0.2), (-0.1, 1.0), (0.0, f64::NAN)] {
+        let params = Params { guidance_start: start, guidance_end: end, ..small(Sampler::Euler) };
+        assert!(refused(params).contains("guidance"));
+    }
+    for (cfg_rescale, cfg) in [(1.1, 3.0), (f32::NAN, 3.0), (0.7, 0.0)] {
+        assert!(refused(Params { cfg_rescale, cfg, ..small(Sampler::Euler) }).contains("rescale"));
+    }
+    let many = refused(Params { batch: 16, width: 768, height: 768, ..small(Sampler::Euler) });
+    assert!(many.contains("fewer pictures at once"), "{many}");
     for batch in [0, 17] {
         assert!(refused(Params { batch, ..small(Sampler::Euler) }).contains("batch"));
     }

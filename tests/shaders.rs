@@ -62,6 +62,7 @@ fn kernels() -> Vec<Kernel> {
     plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
     plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
+    plain("rescale_guidance", &["rescale_guidance.wgsl"], &[], &["all", "picture", "batch"]);
     plain("weigh_windows", &["weigh_windows.wgsl"], &[], &["c"]);
     plain("image", &["image.wgsl"], &[], &["pixels", "groups_x"]);
     for registers in [2, 7] {
@@ -69,8 +70,8 @@ fn kernels() -> Vec<Kernel> {
             name: "sampler_step",
             files: &["sampler_step.wgsl"],
             constants: vec![("REGISTERS", Value::U32(registers))],
-            switches: &["EVALUATED"],
-            params: &["pixels", "batch"],
+            switches: &["EVALUATED", "RESCALED"],
+            params: &["pixels", "batch", "picture"],
         });
     }
     let pack = &["rows", "first", "channels", "padded_channels", "taps", "n4", "column", "half_columns", "groups_x"];
@@ -117,7 +118,8 @@ fn every_variant_is_valid() {
             let none = |name: &str| switched % 2 == 0 && MAY_BE_ZERO.contains(&name);
             let size = |name: &str| Value::U32(if none(name) { 0 } else { 4 });
             let mut params: Values = kernel.params.iter().map(|&name| (name, size(name))).collect();
-            params.extend([("scale", Value::F32(0.5)), ("epsilon", Value::F32(1e-5))]);
+            let floats = [("scale", 0.5), ("epsilon", 1e-5), ("multiplier", 0.7), ("cfg", 8.0)];
+            params.extend(floats.map(|(name, value)| (name, Value::F32(value))));
             for storage in STORAGES {
                 let text = header(storage, &constants, &params) + &body;
                 if let Err(message) = check(&text) {

@@ -28,12 +28,13 @@ pub struct Spot {
 /// Storage bindings start at multiples of this.
 const ALIGNMENT: u64 = 256;
 
-/// A place for each life and the sizes of the slabs. `largest` is the most bytes a slab may have.
-pub fn lay_out(lives: &[Life], largest: u64) -> (Vec<Spot>, Vec<u64>) {
+/// A place for each life and the sizes of the slabs. `largest` is the most bytes a slab may have; `slabs` are there
+/// already and may be used.
+pub fn lay_out(lives: &[Life], largest: u64, slabs: &[u64]) -> (Vec<Spot>, Vec<u64>) {
     let mut order: Vec<usize> = (0..lives.len()).collect();
     order.sort_by_key(|&i| lives[i].first);
     let mut spots: Vec<Option<Spot>> = vec![None; lives.len()];
-    let mut slabs: Vec<u64> = Vec::new();
+    let mut slabs = slabs.to_vec();
 
     for &i in &order {
         let life = &lives[i];
@@ -93,7 +94,7 @@ mod tests {
             life(4, 3, 4, &[0, 2]),
             life(9000, 4, 4, &[3]),
         ];
-        let (spots, slabs) = lay_out(&lives, 1 << 20);
+        let (spots, slabs) = lay_out(&lives, 1 << 20, &[]);
         for (i, a) in lives.iter().enumerate() {
             assert!(spots[i].offset + a.bytes <= slabs[spots[i].slab]);
             assert!(a.inputs.iter().all(|&input| spots[input].slab != spots[i].slab));
@@ -111,14 +112,26 @@ mod tests {
         let lives: Vec<_> = (0..100)
             .map(|i| Life { bytes: 1 << 20, first: i, last: i + 1, inputs: if i > 0 { vec![i - 1] } else { vec![] } })
             .collect();
-        let (_, slabs) = lay_out(&lives, 1 << 30);
+        let (_, slabs) = lay_out(&lives, 1 << 30, &[]);
         assert_eq!(slabs, [1 << 20, 1 << 20]);
+    }
+
+    #[test]
+    fn slabs_that_are_there_are_used_first() {
+        let chain = |bytes| -> Vec<_> {
+            (0..9)
+                .map(|i| Life { bytes, first: i, last: i + 1, inputs: (i > 0).then(|| i - 1).into_iter().collect() })
+                .collect()
+        };
+        let (_, large) = lay_out(&chain(1 << 20), 1 << 30, &[]);
+        assert_eq!(lay_out(&chain(1 << 19), 1 << 30, &large).1, large);
+        assert_eq!(lay_out(&chain(1 << 21), 1 << 30, &large).1.iter().max(), Some(&(1 << 21)));
     }
 
     #[test]
     fn slabs_stay_below_the_limit() {
         let lives: Vec<_> = (0..4).map(|_| Life { bytes: 600, first: 0, last: 9, inputs: vec![] }).collect();
-        let (_, slabs) = lay_out(&lives, 1600);
+        let (_, slabs) = lay_out(&lives, 1600, &[]);
         assert!(slabs.iter().all(|&size| size <= 1600) && slabs.len() == 2, "{slabs:?}");
     }
 }

@@ -68,6 +68,11 @@ impl Plan {
         self.stats
     }
 
+    /// The arena.
+    pub(super) fn slabs(&self) -> &[Rc<Buffer>] {
+        &self.buffers.slabs
+    }
+
     /// Number of dispatches by kernel name.
     pub fn kernels(&self) -> std::collections::BTreeMap<&'static str, usize> {
         let mut kernels = std::collections::BTreeMap::new();

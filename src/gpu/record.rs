@@ -62,11 +62,20 @@ impl Gpu {
     /// Tensors made inside live in the plan's arena and hold numbers only until it is replayed or dropped, except
     /// those marked with [`Tensor::keep`].
     pub fn record<T>(&self, label: &'static str, calls: impl FnOnce() -> T) -> (Plan, T) {
+        self.record_sharing(None, label, calls)
+    }
+
+    /// The same in the arena of a plan that never runs at the same time: it grows only where it is too small.
+    pub fn record_beside<T>(&self, plan: &Plan, label: &'static str, calls: impl FnOnce() -> T) -> (Plan, T) {
+        self.record_sharing(Some(plan), label, calls)
+    }
+
+    fn record_sharing<T>(&self, beside: Option<&Plan>, label: &'static str, calls: impl FnOnce() -> T) -> (Plan, T) {
         let outer = self.inner.recording.replace(Some(Recording::default()));
         assert!(outer.is_none(), "recordings do not nest");
         let result = calls();
         let recording = self.inner.recording.take().unwrap_or_default();
-        (recording.finish(self, label), result)
+        (recording.finish(self, label, beside.map_or(&[], Plan::slabs)), result)
     }
 
     /// A tensor for a kernel's result.
@@ -164,8 +173,8 @@ impl Gpu {
 }
 
 impl Recording {
-    fn finish(self, gpu: &Gpu, label: &'static str) -> Plan {
-        let slabs = self.place_tensors(gpu, label);
+    fn finish(self, gpu: &Gpu, label: &'static str, there: &[Rc<Buffer>]) -> Plan {
+        let slabs = self.place_tensors(gpu, label, there);
         let uniforms = self.upload_uniforms(gpu, label);
         let mut stats =
             Stats { dispatches: self.calls.len(), arena: slabs.iter().map(|(_, size)| size).sum(), ..Stats::default() };
@@ -207,8 +216,9 @@ impl Recording {
         )
     }
 
-    /// Gives every tensor that was made here its place: in the arena, or in a buffer of its own if kept.
-    fn place_tensors(&self, gpu: &Gpu, label: &str) -> Vec<(Rc<Buffer>, u64)> {
+    /// Gives every tensor that was made here its place: in the arena, for which the slabs that are `there` may be used, or
+    /// in a buffer of its own if kept.
+    fn place_tensors(&self, gpu: &Gpu, label: &str, there: &[Rc<Buffer>]) -> Vec<(Rc<Buffer>, u64)> {
         let mut tensors: Vec<Rc<Inner>> = Vec::new();
         let mut lives: Vec<Life> = Vec::new();
         let find = |tensors: &[Rc<Inner>], wanted: &Rc<Inner>| tensors.iter().position(|t| Rc::ptr_eq(t, wanted));
@@ -230,8 +240,13 @@ impl Recording {
                 }
             }
         }
-        let (spots, sizes) = arena::lay_out(&lives, SLAB_BYTES);
-        let slabs: Vec<_> = sizes.iter().map(|&size| (gpu.tensor_buffer(label, size), size)).collect();
+        let there_sizes: Vec<u64> = there.iter().map(|slab| slab.raw.size()).collect();
+        let (spots, sizes) = arena::lay_out(&lives, SLAB_BYTES, &there_sizes);
+        let slab = |(i, &size): (usize, &u64)| {
+            let known = there.get(i).filter(|slab| slab.raw.size() == size).cloned();
+            (known.unwrap_or_else(|| gpu.tensor_buffer(label, size)), size)
+        };
+        let slabs: Vec<_> = sizes.iter().enumerate().map(slab).collect();
         for (tensor, spot) in tensors.iter().zip(spots) {
             *tensor.place.borrow_mut() = Some(Place { buffer: slabs[spot.slab].0.clone(), offset: spot.offset });
         }

@@ -9,6 +9,7 @@
 //! | [`weigh_tokens`](weigh_tokens()) | `empty + w·(x − empty)` | conditioning |
 //! | [`weigh_windows`](weigh_windows()) | `x·m`, mean restored | conditioning in A1111's dialect |
 //! | [`scale_latents`](scale_latents()) | `x · scale` | inputs of UNet and VAE |
+//! | [`rescale_guidance`](rescale_guidance()) | how much contrast guidance added | the denoising loop, where it is asked for |
 //! | [`sampler_step`](sampler_step()) | guidance, then a mix of the sampler's registers | the denoising loop |
 //! | [`image`](image()) | −1…1 to RGBA bytes | the last step |
 //! | [`pack_weights`](pack_weights()) | a file's order to ours | loading |
@@ -19,6 +20,7 @@ mod group_norm;
 mod image;
 mod layer_norm;
 mod pack_weights;
+mod rescale_guidance;
 mod sampler_step;
 mod scale_latents;
 mod weigh_tokens;
@@ -30,6 +32,7 @@ pub use group_norm::{GroupNorm, group_norm};
 pub use image::image;
 pub use layer_norm::layer_norm;
 pub use pack_weights::{PackWeights, pack_weights};
+pub use rescale_guidance::{Rescale, rescale_guidance};
 pub use sampler_step::{HEAD, ROW, matrix_offset, sampler_step, step_len};
 pub use scale_latents::scale_latents;
 pub use weigh_tokens::weigh_tokens;

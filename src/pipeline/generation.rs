@@ -9,6 +9,7 @@ use crate::samplers::{
     Levels, Op, Prediction, Program, Reg, Request, Sampler, Seeds, Sigmas, StepNoise, Tool, torch_randn,
 };
 
+use super::guidance::Guidance;
 use super::init::{self, Begin};
 use super::networks::{Canvas, Repaint, Start, Step};
 use super::{Conditioning, Hires, Image, Params, StableDiffusion};
@@ -27,6 +28,7 @@ pub struct Generation {
     registers: Vec<Reg>,
     noise: StepNoise,
     conditioning: Conditioning,
+    guidance: Guidance,
     canvas: Box<dyn Canvas>,
     repaint: Option<Repaint>,
     /// What the first pass was made from, if this is a second.
@@ -63,9 +65,12 @@ impl Generation {
         used.extend(negative.used.iter().filter(|name| !prompt.used.contains(name)).cloned());
         // As ComfyUI, guidance of strength 1 leaves the negative prompt out altogether.
         let alone = prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0;
-        let guided = params.cfg != 1.0 || !alone;
-        let mut conditioning = Conditioning::new(if guided { vec![negative, prompt] } else { vec![prompt] })?;
-        sd.networks.check_size(params.width, params.height, conditioning.weights.len() * params.batch)?;
+        let evaluations = program.evaluations();
+        let guidance = Guidance::new(params, &trained, &evaluations, alone);
+        let prompts = if guidance.needs_negative() { vec![negative, prompt] } else { vec![prompt] };
+        let mut conditioning = Conditioning::new(prompts)?;
+        let count = conditioning.weights.len();
+        sd.networks.check_size(params.width, params.height, count * params.batch)?;
         let seeds = seeds(params);
         let (latents, repaint) = first_latents(sd, params, &levels, seeds.initial()).await?;
         let inpaints = sd.networks.inpaints();
@@ -74,8 +79,10 @@ impl Generation {
             windows: conditioning.windows(&*sd.networks, params.syntax)?,
             clip_skip: params.clip_skip,
             prompts: conditioning.turn_to(1).unwrap_or_default(),
+            plain: guidance.plain(count),
+            rescale: guidance.rescale(),
             longest: conditioning.longest(),
-            timesteps: program.evaluations().into_iter().map(time).collect(),
+            timesteps: evaluations.into_iter().map(time).collect(),
             pictures: params.batch,
             latents,
             registers: registers.len(),
@@ -94,6 +101,7 @@ impl Generation {
             registers,
             noise,
             conditioning,
+            guidance,
             canvas,
             repaint: start.repaint,
             enlarged: None,
@@ -129,9 +137,16 @@ impl Generation {
         self.canvas.stats()
     }
 
-    /// The seed of a picture of the batch and of its variation.
-    pub(super) fn seeds_of(&self, picture: usize) -> (u64, u64) {
-        self.seeds.of_picture(picture)
+    /// The seed of a picture of the batch, and of its variation if it has one: A1111 counts them up, ComfyUI has one for all.
+    pub fn seeds_of(&self, picture: usize) -> (u64, Option<u64>) {
+        let variation = self.params.variation.filter(|variation| variation.strength != 0.0);
+        match self.params.tool {
+            Tool::A1111 => {
+                let (seed, second) = self.seeds.of_picture(picture);
+                (seed, variation.map(|_| second))
+            }
+            Tool::ComfyUi => (self.params.seed, variation.map(|variation| variation.seed)),
+        }
     }
 
     /// The prompts.
@@ -189,9 +204,9 @@ impl Generation {
         if let Some(prompts) = self.conditioning.turn_to(self.evaluated + 1) {
             self.canvas.show(&prompts);
         }
-        let weights = self.conditioning.weights.iter().map(|weight| weight * self.params.cfg).collect();
+        let (plain, weights) = self.guidance.at(sigma, &self.conditioning.weights);
         let prediction = self.prediction;
-        self.canvas.step(&Step { index: self.evaluated, sigma, prediction, weights, mix }).await?;
+        self.canvas.step(&Step { index: self.evaluated, sigma, prediction, plain, weights, mix }).await?;
         self.evaluated += 1;
         Ok(())
     }

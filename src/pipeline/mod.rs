@@ -2,6 +2,7 @@
 
 mod conditioning;
 mod generation;
+mod guidance;
 mod hires;
 mod image;
 mod init;
@@ -33,9 +34,6 @@ pub use init::{Init, Picture};
 pub use library::Craft;
 pub use model::Model;
 pub use params::Params;
-pub use recipe::{
-    ETA, KEEP_WHOLE, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
-};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
 pub struct StableDiffusion {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
+use crate::kernels::Rescale;
 use crate::prompt::Syntax;
 use crate::samplers::{Prediction, Reg};
 
@@ -66,6 +67,10 @@ pub(super) struct Start {
     /// The rows of the windows that each prompt has at the first step: the negative prompt's first if there is
     /// guidance, then those of the parts of the prompt.
     pub prompts: Vec<Range<usize>>,
+    /// The prompts that are evaluated where there is no guidance for a while; `None` if there never is such a step.
+    pub plain: Option<Range<usize>>,
+    /// How the contrast that guidance adds is taken back, if it is.
+    pub rescale: Option<Rescale>,
     /// Rows of the longest prompt.
     pub longest: usize,
     /// What the UNet is told of time, each time it is evaluated.
@@ -134,7 +139,9 @@ pub(super) struct Step {
     pub sigma: f32,
     /// What the network predicts.
     pub prediction: Prediction,
-    /// Guidance times the weight of each prompt against the first.
+    /// Without guidance: only [`Start::plain`] are evaluated.
+    pub plain: bool,
+    /// Guidance times the weight of each prompt that is evaluated against the first of them.
     pub weights: Vec<f32>,
     /// The new registers (R, R): matrix · old ones.
     pub mix: Vec<f32>,

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
+use crate::kernels::Rescale;
 use crate::prompt::WINDOW;
-use crate::reference::{Denoiser, Encoder, Opening, OpeningDecoder, Reference, guided, mix, rgba, weigh};
+use crate::reference::{Denoiser, Encoder, Opening, OpeningDecoder, Reference, guided, mix, rescaled, rgba, weigh};
 
 use super::networks::{Canvas, NOISE, Networks, Repaint, Start, Step};
 
@@ -186,6 +187,9 @@ struct OnCpuCanvas {
     prompts: Vec<Range<usize>>,
     repaint: Option<Repaint>,
     condition: Vec<f32>, // (5, h, w), or nothing
+    /// Those evaluated without guidance.
+    plain: Option<Range<usize>>,
+    rescale: Option<Rescale>,
 }
 
 impl OnCpuCanvas {
@@ -209,6 +213,8 @@ impl OnCpuCanvas {
             prompts: start.prompts.clone(),
             repaint: start.repaint.clone(),
             condition: start.condition.clone().unwrap_or_default(),
+            plain: start.plain.clone(),
+            rescale: start.rescale,
         })
     }
 
@@ -219,6 +225,8 @@ impl OnCpuCanvas {
     fn step_now(&mut self, step: &Step) -> Result<()> {
         let ([h, w], scale) = (self.size, step.input_scale());
         let timestep = f64::from(self.timesteps[step.index]);
+        let plain = self.plain.clone().filter(|_| step.plain);
+        let prompts = &self.prompts[plain.unwrap_or(0..self.prompts.len())];
         let x = &self.registers[0];
         let seen = self.repaint.as_ref().map_or(x.clone(), |repaint| repaint.seen(x, step.sigma));
         let mut denoised = Vec::with_capacity(x.len());
@@ -227,8 +235,15 @@ impl OnCpuCanvas {
             let shape = [1, input.len() / (h * w), h, w];
             // One prompt after the other: they may have different lengths.
             let eps = |rows: &Range<usize>| self.unet.eps(&input, shape, timestep, self.rows(rows), rows.len());
-            let eps = self.prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
-            denoised.extend(guided(x, &eps, &step.weights, step.denoised()));
+            let eps = prompts.iter().map(eps).collect::<Result<Vec<_>>>()?;
+            let factors = match self.rescale.filter(|_| !step.plain) {
+                None => step.denoised(),
+                Some(Rescale { multiplier, cfg }) => {
+                    let alone: Vec<f32> = step.weights.iter().map(|weight| weight / cfg).collect();
+                    rescaled(x, &eps, [&alone, &step.weights], step.denoised(), scale, multiplier)
+                }
+            };
+            denoised.extend(guided(x, &eps, &step.weights, factors));
         }
         self.registers[1] = match &self.repaint {
             Some(repaint) => repaint.kept(&denoised),

@@ -8,7 +8,8 @@ use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
 use crate::kernels::{
-    HEAD, ROW, image, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows,
+    HEAD, ROW, Rescale, image, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, weigh_tokens,
+    weigh_windows,
 };
 use crate::models::unet::Prepared;
 use crate::models::{Clip, Unet, Vae, VaeEncoder};
@@ -219,6 +220,8 @@ struct OnGpuCanvas {
     step: Tensor,      // what changes from step to step, f32: see `sampler_step`
     /// An evaluation of the network; given up after the last one.
     plan: Option<Plan>,
+    /// The same without guidance, in the same arena; also given up then.
+    plain: Option<Plan>,
     matrix: Tensor, // a mix alone, f32: as `step`, without batch items
     mix: Plan,
     prompts: Prompts,
@@ -237,19 +240,26 @@ impl OnGpuCanvas {
         registers.write_item(0, &to_nhwc(&start.latents, 4, h * w));
         let count = start.prompts.len();
         let repaint = start.repaint.as_ref().map(|repaint| repaint_planes(gpu, repaint, [n * h, w], h * w));
-        let condition = start.condition.as_ref().map(|condition| {
-            let pixels = to_nhwc(condition, 5, h * w).repeat(count * n);
-            gpu.upload("condition", &[count * n, h, w, 8], gpu.storage(), &pixels)
-        });
+        let condition = |items: usize| {
+            let pixels = to_nhwc(start.condition.as_ref()?, 5, h * w).repeat(items);
+            Some(gpu.upload("condition", &[items, h, w, 8], gpu.storage(), &pixels))
+        };
         let step = gpu.empty("step", &[step_len(count, r)], Storage::F32);
-        let (plan, ()) = gpu.record("unet step", || {
+        let evaluate = |prompts: Range<usize>, rescale: Option<Rescale>| {
+            let count = prompts.len();
             let x = scale_latents(&registers, &step, repaint.as_ref(), count, gpu.storage());
             let x = x.reshape(&[count * n, h, w, 4]);
-            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &prepared.shown(0, n));
-            sampler_step(Some(&eps.reshape(&[count, n * h, w, 4])), &step, repaint.as_ref(), &registers);
-        });
+            let condition = condition(count * n);
+            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &prepared.shown(prompts.start, n));
+            let (eps, repaint) = (eps.reshape(&[count, n * h, w, 4]), repaint.as_ref());
+            let factors = rescale.map(|rescale| rescale_guidance(&eps, &step, repaint, &registers, n, rescale));
+            sampler_step(Some(&eps), factors.as_ref(), &step, repaint, &registers);
+        };
+        let (plan, ()) = gpu.record("unet step", || evaluate(0..count, start.rescale));
+        let without = |prompts| gpu.record_beside(&plan, "unet step without guidance", || evaluate(prompts, None)).0;
+        let plain = start.plain.clone().map(without);
         let matrix = gpu.empty("matrix", &[step_len(0, r)], Storage::F32);
-        let (mix, ()) = gpu.record("mix", || sampler_step(None, &matrix, None, &registers));
+        let (mix, ()) = gpu.record("mix", || sampler_step(None, None, &matrix, None, &registers));
         gpu.finish().await?;
         let evaluations = start.timesteps.len();
         Ok(Self {
@@ -258,6 +268,7 @@ impl OnGpuCanvas {
             registers,
             step,
             plan: Some(plan),
+            plain,
             matrix,
             mix,
             prompts,
@@ -296,15 +307,18 @@ impl Canvas for OnGpuCanvas {
 
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>> {
         Box::pin(async move {
-            let Some(plan) = &self.plan else { return Ok(()) };
+            let plan = if step.plain { &self.plain } else { &self.plan };
+            let Some(plan) = plan else { return Ok(()) };
             let [skip, out] = step.denoised();
             let first = [step.index as f32, step.input_scale(), skip, out, step.sigma, 0.0, 0.0, 0.0];
-            self.step.write(&step_numbers(first, &step.weights, &step.mix, self.registers.shape()[0]));
+            let mut numbers = step_numbers(first, &step.weights, &step.mix, self.registers.shape()[0]);
+            numbers.resize(self.step.len(), 0.0);
+            self.step.write(&numbers);
             plan.run();
             self.gpu.finish().await?;
             if step.index + 1 == self.evaluations {
                 // The decoder needs the arena's memory more.
-                self.plan = None;
+                (self.plan, self.plain) = (None, None);
             }
             Ok(())
         })

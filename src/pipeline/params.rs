@@ -22,6 +22,14 @@ pub struct Params {
     pub steps: usize,
     /// Strength of guidance; 1 means none, and half the work.
     pub cfg: f32,
+    /// How far the contrast that guidance adds is taken back (Lin et al. 2024, section 3.4), from 0 to 1; ComfyUI's node
+    /// RescaleCFG.
+    pub cfg_rescale: f32,
+    /// Guidance counts only between two shares of the trained time steps, 0 the noisiest; outside cfg is 1
+    /// (Kynkäänniemi et al. 2024). Shares are as ComfyUI counts them.
+    pub guidance_start: f64,
+    /// Where it ends.
+    pub guidance_end: f64,
     /// Pixels, a multiple of 8.
     pub width: usize,
     /// Pixels, a multiple of 8.
@@ -64,6 +72,9 @@ impl Default for Params {
             keep_embeddings_whole: false,
             steps: 20,
             cfg: 8.0,
+            cfg_rescale: 0.0,
+            guidance_start: 0.0,
+            guidance_end: 1.0,
             width: 512,
             height: 512,
             seed: 1234,
@@ -112,6 +123,7 @@ impl Params {
         if !self.cfg.is_finite() || !(0.0..=100.0).contains(&self.cfg) {
             return bad(format!("cfg is {}; it must be a number from 0 to 100 (usual: 5 to 12)", self.cfg));
         }
+        self.check_guidance()?;
         if !(1..=MOST_PICTURES).contains(&self.batch) {
             return bad(format!("the batch is {}; from 1 to {MOST_PICTURES} pictures are made at once", self.batch));
         }
@@ -120,6 +132,23 @@ impl Params {
                 "clip skip is {}; it must be from 1 (the last layer) to {MOST_CLIP_SKIP}",
                 self.clip_skip
             ));
+        }
+        Ok(())
+    }
+
+    fn check_guidance(&self) -> Result<()> {
+        let bad = |sentence: String| Err(Error::new(Code::BadOption, sentence));
+        let (start, end) = (self.guidance_start, self.guidance_end);
+        if !(0.0..=1.0).contains(&start) || !(0.0..=1.0).contains(&end) || start >= end {
+            return bad(format!(
+                "guidance goes from {start} to {end}; both must be from 0 to 1, and the start before the end (for none at all, set cfg to 1)"
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.cfg_rescale) {
+            return bad(format!("cfg rescale is {}; it must be from 0 to 1 (usual: 0.7)", self.cfg_rescale));
+        }
+        if self.cfg_rescale != 0.0 && self.cfg == 0.0 {
+            return bad("cfg rescale compares guidance with the prompt, which does not count at a cfg of 0: raise cfg, or set cfg rescale to 0".to_string());
         }
         Ok(())
     }

@@ -2,39 +2,14 @@
 
 use crate::error::Result;
 use crate::prompt::{Syntax, expand};
+use crate::recipe::settings::{
+    self, DENOISE, GUIDANCE_END, GUIDANCE_START, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, SEED_DELTA,
+    SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
+};
 use crate::recipe::{Batch, Dialect, Recipe, Rng, images};
-use crate::samplers::{Generator, Options, Tool, Variation};
+use crate::samplers::{Generator, Options, Variation};
 
 use super::{Generation, Hires, Image, Params, StableDiffusion};
-
-/// How an infotext says that embeddings were kept whole: other programs pass over a key they do not know.
-pub const KEEP_WHOLE: (&str, &str) = ("Keep embeddings whole", "True");
-
-/// What A1111's infotexts call the settings of noise and sampler.
-pub const VARIATION_SEED: &str = "Variation seed";
-/// How far the noise is turned towards the variation's.
-pub const VARIATION_STRENGTH: &str = "Variation seed strength";
-/// [`Params::seed_delta`].
-pub const SEED_DELTA: &str = "ENSD";
-/// [`Options::eta`].
-pub const ETA: &str = "Eta";
-/// [`Options::s_noise`].
-pub const SIGMA_NOISE: &str = "Sigma noise";
-/// [`Options::churn`].
-pub const SIGMA_CHURN: &str = "Sigma churn";
-/// [`Options::churn_min`].
-pub const SIGMA_TMIN: &str = "Sigma tmin";
-/// [`Options::churn_max`].
-pub const SIGMA_TMAX: &str = "Sigma tmax";
-
-/// [`Init::denoise`](super::Init::denoise), or that of a second pass.
-pub const DENOISE: &str = "Denoising strength";
-/// [`Hires::scale`](super::Hires::scale).
-pub const HIRES_SCALE: &str = "Hires upscale";
-/// [`Hires::upscaler`](super::Hires::upscaler), by A1111's name.
-pub const HIRES_UPSCALER: &str = "Hires upscaler";
-/// [`Hires::steps`](super::Hires::steps).
-pub const HIRES_STEPS: &str = "Hires steps";
 
 impl Generation {
     /// The recipe of the picture, or of the first of a batch.
@@ -81,16 +56,13 @@ impl Generation {
 }
 
 impl Generation {
-    /// With the seeds of one picture of the batch: A1111 counts them up, ComfyUI has one for all.
+    /// With the seeds of one picture of the batch.
     fn params_of(&self, picture: usize) -> Params {
         // A second pass is told with the first one's numbers, as A1111 does.
-        let mut params = self.enlarged.as_ref().map_or(self.params(), |(first, _)| first).clone();
-        if params.tool == Tool::A1111 {
-            let (seed, second) = self.seeds_of(picture);
-            params.seed = seed;
-            params.variation = params.variation.map(|variation| Variation { seed: second, ..variation });
-        }
-        params
+        let params = self.enlarged.as_ref().map_or(self.params(), |(first, _)| first);
+        let (seed, second) = self.seeds_of(picture);
+        let variation = params.variation.zip(second).map(|(of, seed)| Variation { seed, ..of });
+        Params { seed, variation, ..params.clone() }
     }
 }
 
@@ -103,11 +75,13 @@ fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
         (VARIATION_SEED, variation.map(|variation| variation.seed.to_string())),
         (VARIATION_STRENGTH, variation.map(|variation| variation.strength.to_string())),
         (SEED_DELTA, (params.seed_delta != 0).then(|| params.seed_delta.to_string())),
-        (ETA, sampling.eta.map(|eta| eta.to_string())),
+        (settings::eta(params.sampler.name()), sampling.eta.map(|eta| eta.to_string())),
         (SIGMA_NOISE, changed(sampling.s_noise, usual.s_noise)),
         (SIGMA_CHURN, changed(sampling.churn, usual.churn)),
         (SIGMA_TMIN, changed(sampling.churn_min, usual.churn_min)),
         (SIGMA_TMAX, changed(sampling.churn_max, usual.churn_max)),
+        (GUIDANCE_START, changed(params.guidance_start, 0.0)),
+        (GUIDANCE_END, changed(params.guidance_end, 1.0)),
         (
             DENOISE,
             hires.map(|hires| hires.denoise).or(params.init.as_ref().map(|init| init.denoise)).map(|it| it.to_string()),
@@ -128,6 +102,7 @@ fn of_params(params: &Params) -> Recipe {
         scheduler: Some(params.schedule.unwrap_or(params.sampler.automatic(params.tool)).name().to_string()),
         // By way of its shortest text: 7.1 must not become 7.099999904632568.
         cfg: params.cfg.to_string().parse().ok(),
+        cfg_rescale: params.cfg_rescale.to_string().parse().ok().filter(|multiplier| *multiplier != 0.0),
         seed: Some(params.seed),
         rng: Some(match params.generator {
             Generator::Cpu => Rng::Cpu,

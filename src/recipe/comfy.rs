@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::graph::Graph;
-use super::graph_reader::DENOISE;
+use super::settings::{DENOISE, HIRES_SCALE};
 use super::{Dialect, NVIDIA, Recipe, Rng, graph_reader, json, no_recipe, template};
 use crate::error::Result;
 
@@ -163,7 +163,7 @@ fn link(input: &'static str, from: u32, slot: usize) -> Link {
     Link { input, from, slot }
 }
 
-/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with two nodes more where they are needed.
+/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with three nodes more where they are needed.
 fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const SAMPLER: u32 = 3;
     const CHECKPOINT: u32 = 4;
@@ -174,11 +174,13 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     const PICTURE: u32 = 9;
     const VAE: u32 = 10;
     const LAST_LAYER: u32 = 11;
-    const START: u32 = 12;
+    const RESCALE: u32 = 12;
+    const START: u32 = 13;
     let node = |id, class, place, size| Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() };
     let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
     let together = recipe.batch.filter(|_| recipe.dialect != Some(Dialect::A1111));
     let batch = together.map_or(1, |batch| batch.size);
+    let rescale = recipe.cfg_rescale;
     let skip = recipe.clip_skip.filter(|skip| *skip > 1);
     let clip = || if skip.is_some() { link("clip", LAST_LAYER, 0) } else { link("clip", CHECKPOINT, 1) };
     let vae = if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
@@ -210,7 +212,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
                 ("denoise", denoise(recipe).map_or(json!(1), number)),
             ],
             links: vec![
-                link("model", CHECKPOINT, 0),
+                link("model", if rescale.is_some() { RESCALE } else { CHECKPOINT }, 0),
                 link("positive", POSITIVE, 0),
                 link("negative", NEGATIVE, 0),
                 link("latent_image", LATENT, 0),
@@ -252,6 +254,11 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
         links: vec![link("clip", CHECKPOINT, 1)],
         ..node(LAST_LAYER, "CLIPSetLastLayer", [26, 330], [315, 58])
     }));
+    nodes.extend(rescale.map(|multiplier| Node {
+        widgets: vec![("multiplier", number(multiplier))],
+        links: vec![link("model", CHECKPOINT, 0)],
+        ..node(RESCALE, "RescaleCFG", [473, 60], [315, 58])
+    }));
     nodes
 }
 
@@ -260,7 +267,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
 fn denoise(recipe: &Recipe) -> Option<f64> {
     let value = |key: &str| recipe.extra.iter().find(|(known, _)| known == key).map(|(_, value)| value);
     value(DENOISE)
-        .filter(|_| value("Hires upscale").is_none())?
+        .filter(|_| value(HIRES_SCALE).is_none())?
         .parse()
         .ok()
         .filter(|denoise| (0.0..=1.0).contains(denoise))
@@ -292,6 +299,7 @@ fn outputs(class: &str) -> &'static [&'static str] {
         "CheckpointLoaderSimple" => &["MODEL", "CLIP", "VAE"],
         "CLIPTextEncode" => &["CONDITIONING"],
         "CLIPSetLastLayer" => &["CLIP"],
+        "RescaleCFG" => &["MODEL"],
         "VAEDecode" => &["IMAGE"],
         "VAELoader" => &["VAE"],
         _ => &[],

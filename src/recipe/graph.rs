@@ -204,6 +204,7 @@ fn widget_names(class: &str) -> Option<&'static [&'static str]> {
         "CLIPTextEncode" => &["text"],
         "EmptyLatentImage" => &["width", "height", "batch_size"],
         "CLIPSetLastLayer" => &["stop_at_clip_layer"],
+        "RescaleCFG" => &["multiplier"],
         "LoraLoader" => &["lora_name", "strength_model", "strength_clip"],
         "LoraLoaderModelOnly" => &["lora_name", "strength_model"],
         "PrimitiveNode" => &["value", "control"],

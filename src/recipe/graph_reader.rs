@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::graph::{Graph, Input, MOST_HOPS, Node};
+use super::settings::DENOISE;
 use super::{Batch, Dialect, NVIDIA, Recipe, Rng, no_recipe, template};
 use crate::error::Result;
 use crate::files::clipped;
 
 /// Nodes that are read, or that have nothing to say.
-const UNDERSTOOD: [&str; 24] = [
+const UNDERSTOOD: [&str; 25] = [
     "KSampler",
     "KSamplerAdvanced",
     "CheckpointLoaderSimple",
@@ -19,6 +20,7 @@ const UNDERSTOOD: [&str; 24] = [
     "LoadImage",
     "VAEEncode",
     "CLIPSetLastLayer",
+    "RescaleCFG",
     "LoraLoader",
     "LoraLoaderModelOnly",
     "VAEDecode",
@@ -34,9 +36,6 @@ const UNDERSTOOD: [&str; 24] = [
     "PrimitiveString",
     "PrimitiveStringMultiline",
 ];
-
-/// What A1111 calls the denoise of a picture that is started from.
-pub(super) const DENOISE: &str = "Denoising strength";
 
 /// Inputs under which nodes keep a value that others link to.
 const VALUES: [&str; 7] = ["value", "text", "string", "int", "float", "seed", "noise_seed"];
@@ -70,6 +69,7 @@ pub fn read(graph: &Graph) -> Result<Recipe> {
     reader.sampler(sampler);
     let worked_out = reader.prompts(sampler);
     reader.models(sampler);
+    reader.guidance(sampler);
     reader.size(sampler);
     reader.not_understood();
     if let Some(ours) = &graph.ours {
@@ -177,8 +177,7 @@ impl<'g> Reader<'g> {
         self.recipe.seed = self.whole(node, if advanced { "noise_seed" } else { "seed" }, "The seed");
         self.recipe.steps = self.whole(node, "steps", "The number of steps").and_then(|steps| steps.try_into().ok());
         let cfg = self.value(node, "cfg");
-        self.recipe.cfg =
-            cfg.and_then(|cfg| cfg.as_f64().or_else(|| cfg.as_str()?.parse().ok())).filter(|cfg| cfg.is_finite());
+        self.recipe.cfg = cfg.and_then(number_of).filter(|cfg| cfg.is_finite());
         if self.recipe.cfg.is_none() {
             self.missing("The strength of guidance (cfg)", cfg);
         }
@@ -288,6 +287,16 @@ impl<'g> Reader<'g> {
         }
     }
 
+    fn guidance(&mut self, sampler: &'g Node) {
+        let rescales = |node: &'g Node| (node.class == "RescaleCFG").then(|| self.value(node, "multiplier"));
+        let Some(found) = self.walk(sampler.inputs.get("model"), &["model"], rescales) else { return };
+        let multiplier = found.and_then(number_of).filter(|multiplier| multiplier.is_finite());
+        if multiplier.is_none() {
+            self.missing("The multiplier of RescaleCFG", found);
+        }
+        self.recipe.cfg_rescale = multiplier.filter(|multiplier| *multiplier != 0.0);
+    }
+
     fn size(&mut self, sampler: &'g Node) {
         let empty = |node: &'g Node| {
             let sized = node.inputs.contains_key("width") && node.inputs.contains_key("height");
@@ -317,6 +326,11 @@ impl<'g> Reader<'g> {
             }
         }
     }
+}
+
+/// A number, also where a tool wrote it as a text.
+fn number_of(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
 
 /// A whole number from 0, also where a tool wrote it as `20.0` or `"20"`.

@@ -6,13 +6,15 @@
 //! Steps: 20, Sampler: Euler a, …, TI hashes: "name: 2f88aa…, other: …"
 //! ```
 
-use super::{Batch, Dialect, Recipe, Rng, names, template};
+use super::{Batch, Dialect, Recipe, Rng, names, settings, template};
 use crate::files::clipped;
 
 pub use super::infotext_writer::write;
 
 /// Opens the negative prompt.
 pub(super) const NEGATIVE: &str = "Negative prompt:";
+/// A key of ours, for what ComfyUI has the node RescaleCFG.
+pub(super) const RESCALE: &str = "CFG rescale";
 /// A last line with fewer parameters belongs to the prompt.
 pub(super) const FEWEST: usize = 3;
 /// What a tool of ours puts after "Version".
@@ -159,6 +161,8 @@ fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
     if let Some(cfg) = recipe.cfg.take_if(|cfg: &mut f64| !cfg.is_finite()) {
         recipe.note(unusable("CFG scale", &cfg.to_string()));
     }
+    let rescale = number(recipe, RESCALE, said(RESCALE));
+    recipe.cfg_rescale = rescale.filter(|multiplier: &f64| multiplier.is_finite() && *multiplier != 0.0);
     recipe.seed = number(recipe, "Seed", said("Seed"));
     recipe.clip_skip = match said("Clip skip") {
         None => Some(1),
@@ -223,11 +227,12 @@ pub(super) const EXACT: [(&str, Set); 5] = [
 
 /// Whether a key has its own field, so that it is no [`Recipe::extra`].
 pub(super) fn is_known(key: &str) -> bool {
-    const FIELDS: [&str; 19] = [
+    const FIELDS: [&str; 20] = [
         "Steps",
         "Sampler",
         "Schedule type",
         "CFG scale",
+        RESCALE,
         "Seed",
         "Size",
         "Model hash",
@@ -303,7 +308,7 @@ fn keep(recipe: &mut Recipe, key: &str, value: &str) {
         Some((_, old)) => *old = value.to_string(),
         None => recipe.extra.push((key.to_string(), value.to_string())),
     }
-    if !HARMLESS.contains(&key) {
+    if !HARMLESS.contains(&key) && !settings::is_setting(key) {
         recipe.note(format!(
             "\u{201c}{}: {}\u{201d} has no counterpart here and is not used.",
             clipped(key, 60),

@@ -1,6 +1,6 @@
 //! A1111's infotext, written.
 
-use super::infotext::{EXACT, FEWEST, NEGATIVE, OURS, bracketed_length, is_known, parameters, parse};
+use super::infotext::{EXACT, FEWEST, NEGATIVE, OURS, RESCALE, bracketed_length, is_known, parameters, parse};
 use super::{Dialect, NVIDIA, Recipe, Rng, names, template};
 
 /// Writes a recipe as A1111 does. Whatever it holds, [`parse`] reads the same fields back (but for what is `None`, where
@@ -49,6 +49,10 @@ fn parameter_line(recipe: &Recipe) -> Vec<(String, String)> {
     add("Sampler", recipe.sampler.as_deref().map(|name| names::a1111_sampler(name).to_string()));
     add("Schedule type", recipe.scheduler.as_deref().map(|name| names::a1111_scheduler(name).to_string()));
     add("CFG scale", recipe.cfg.filter(|cfg| cfg.is_finite()).map(|cfg| cfg.to_string()));
+    add(
+        RESCALE,
+        recipe.cfg_rescale.filter(|multiplier| multiplier.is_finite()).map(|multiplier| multiplier.to_string()),
+    );
     add("Seed", recipe.seed.map(|seed| seed.to_string()));
     add("Size", size);
     add("Model hash", recipe.model_hash.clone());

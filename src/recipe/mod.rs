@@ -20,6 +20,7 @@ mod jpeg;
 mod json;
 pub mod names;
 mod png;
+pub mod settings;
 mod template;
 mod webp;
 
@@ -88,6 +89,8 @@ pub struct Recipe {
     pub scheduler: Option<String>,
     /// Strength of guidance, finite.
     pub cfg: Option<f64>,
+    /// How far guided contrast is brought back to the prompt's own, where it is.
+    pub cfg_rescale: Option<f64>,
     /// Seed of the noise.
     pub seed: Option<u64>,
     /// Whose random numbers the noise is made of.

@@ -30,7 +30,7 @@ use loading::Loading;
 
 pub use emphasis::weigh;
 pub use encoder::Encoder;
-pub use sampling::{guided, mix, rgba};
+pub use sampling::{guided, mix, rescaled, rgba};
 
 /// Batch, channels, height, width.
 pub type Nchw = [usize; 4];

@@ -11,6 +11,33 @@ pub fn guided(x: &[f32], eps: &[Vec<f32>], weights: &[f32], [skip, out]: [f32; 2
     x.iter().enumerate().map(denoised).collect()
 }
 
+/// The factors of the latents and of the network's output, `[skip, out]`, with the contrast that guidance adds taken back
+/// (Lin et al. 2024, section 3.4), as `rescale_guidance` does. `weights` are those of the prompt alone and the guided ones,
+/// `scale` is 1/√(1 + σ²).
+pub fn rescaled(
+    x: &[f32],
+    eps: &[Vec<f32>],
+    weights: [&[f32]; 2],
+    [skip, out]: [f32; 2],
+    scale: f32,
+    multiplier: f32,
+) -> [f32; 2] {
+    let own = scale * scale;
+    let [alone, guided] = weights.map(|weights| {
+        let denoised = guided(x, eps, weights, [skip, out]);
+        deviation(x.iter().zip(denoised).map(|(x, denoised)| f64::from(own * x - denoised)).collect())
+    });
+    let ratio = if guided > 0.0 { alone / guided } else { 1.0 };
+    let factor = multiplier * ratio as f32 + 1.0 - multiplier;
+    [own + factor * (skip - own), factor * out]
+}
+
+/// Of numbers from their mean.
+fn deviation(values: Vec<f64>) -> f64 {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
+}
+
 /// Registers, all of one size, become `matrix` (R, R) · registers.
 pub fn mix(registers: &mut [Vec<f32>], matrix: &[f32]) {
     for i in 0..registers[0].len() {

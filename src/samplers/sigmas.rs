@@ -92,6 +92,15 @@ impl Sigmas {
         libm::expf((1.0 - share) * self.logs[low] + share * self.logs[high])
     }
 
+    /// The noise level at a share of the trained time steps, as ComfyUI's nodes count "percent": 0 is before all, 1 after.
+    pub fn at_share(&self, share: f64) -> f32 {
+        match share {
+            share if share <= 0.0 => f32::INFINITY,
+            share if share >= 1.0 => 0.0,
+            share => self.at(((1.0 - share) * 999.0) as f32),
+        }
+    }
+
     /// What unit noise is multiplied with to be the first latents: √(1 + σ²) where sampling starts at full noise, as if a
     /// picture of unit variance were under it, else σ. ComfyUI's rule, full noise within 1e-5.
     pub fn initial_scale(&self, first_sigma: f32) -> f32 {

@@ -5,6 +5,7 @@
 mod errors;
 mod init;
 mod library;
+mod opening;
 mod options;
 mod recipes;
 mod sources;
@@ -14,9 +15,7 @@ use std::rc::Rc;
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
-use crate::error::{Code, Error, Result};
-use crate::files::Source;
-use crate::gpu::{Options, Storage};
+use crate::error::{Code, Error};
 use crate::pipeline::StableDiffusion;
 use crate::prompt::{Piece, Warning};
 
@@ -55,9 +54,9 @@ impl Engine {
     /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, url}`; several make
     /// a diffusers folder.
     pub async fn open(files: Array, options: JsValue) -> Result<Engine, JsValue> {
-        let (device, options) = open_options(&options).map_err(to_js)?;
+        let (device, options) = opening::options(&options).map_err(to_js)?;
         let sources = sources::from_js(&files).await.map_err(to_js)?;
-        let sd = open_on(device, sources, options).await.map_err(to_js)?;
+        let sd = opening::open(device, sources, options).await.map_err(to_js)?;
         Ok(Engine { sd: Some(Rc::new(sd.into())) })
     }
 
@@ -286,12 +285,25 @@ impl Generation {
         self.inner.step().await.map_err(to_js)
     }
 
-    /// The picture as the latents now are, as the bytes of a PNG that carries its recipe.
+    /// Pictures made at once.
+    #[wasm_bindgen(getter)]
+    pub fn pictures(&self) -> usize {
+        self.inner.params().batch
+    }
+
+    /// The seed of a picture, counted from 0, and that of its variation if there is one, as decimal strings.
+    #[wasm_bindgen(js_name = seedsOf)]
+    pub fn seeds_of(&self, picture: usize) -> Vec<String> {
+        let (seed, variation) = self.inner.seeds_of(picture);
+        [Some(seed), variation].into_iter().flatten().map(|seed| seed.to_string()).collect()
+    }
+
+    /// A picture, counted from 0, as the latents now are: the bytes of a PNG that carries its recipe.
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
-    pub async fn image(&self) -> Result<Vec<u8>, JsValue> {
+    pub async fn image(&self, picture: usize) -> Result<Vec<u8>, JsValue> {
         let sd = self.sd.try_borrow().map_err(busy)?;
-        let image = self.inner.image(&sd).await.map_err(to_js)?;
-        image.png_with(&self.inner.recipe(&sd)).map_err(to_js)
+        let image = self.inner.image_of(picture, &sd).await.map_err(to_js)?;
+        image.png_with(&self.inner.recipe_of(picture, &sd)).map_err(to_js)
     }
 }
 
@@ -308,52 +320,4 @@ fn warnings_info(warnings: &[Warning]) -> Array {
     let info =
         |warning: &Warning| object([("code", warning.code.into()), ("message", warning.message.as_str().into())]);
     warnings.iter().map(|warning| JsValue::from(info(warning))).collect()
-}
-
-/// Where a model is computed.
-#[derive(Clone, Copy, PartialEq)]
-enum Device {
-    Auto,
-    Webgpu,
-    Cpu,
-}
-
-async fn open_on(device: Device, sources: Vec<Rc<dyn Source>>, options: Options) -> Result<StableDiffusion> {
-    if device == Device::Cpu {
-        return StableDiffusion::open_on_cpu(sources).await;
-    }
-    match StableDiffusion::open(sources.clone(), options).await {
-        Err(error) if error.code == Code::NoGpu && device == Device::Auto => {
-            let opened = StableDiffusion::open_on_cpu(sources).await;
-            opened.map_err(|refusal| match refusal.code {
-                Code::TooLarge => {
-                    Error::new(Code::NoGpu, format!("this browser gives no WebGPU adapter, and {}", refusal.message))
-                }
-                _ => refusal,
-            })
-        }
-        opened => opened,
-    }
-}
-
-fn open_options(options: &JsValue) -> Result<(Device, Options)> {
-    let fields = options::Fields::new(options, &["device", "dtype", "powerPreference"])?;
-    let device = match fields.text("device")?.as_deref() {
-        None | Some("auto") => Device::Auto,
-        Some("webgpu") => Device::Webgpu,
-        Some("cpu") => Device::Cpu,
-        Some(other) => return Err(options::bad("device", &format!("\"{other}\""), "auto, webgpu or cpu")),
-    };
-    let storage = match fields.text("dtype")?.as_deref() {
-        None | Some("auto") => None,
-        Some("f16") => Some(Storage::F16),
-        Some("packed") => Some(Storage::Packed),
-        Some("f32") => Some(Storage::F32),
-        Some(other) => {
-            let sentence = format!("dtype is \"{other}\"; it must be auto, f16, packed or f32");
-            return Err(Error::new(Code::BadOption, sentence));
-        }
-    };
-    let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
-    Ok((device, Options { storage, low_power, software: None }))
 }

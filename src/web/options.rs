@@ -4,60 +4,73 @@ use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Code, Error, Result};
-use crate::pipeline::{
-    ETA, Params, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
-};
+use crate::pipeline::Params;
 use crate::prompt::Syntax;
+use crate::recipe::settings;
 use crate::samplers::{Generator, Options, Prediction, Sampler, Schedule, Tool, Variation};
 
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 27] = [
-    "prompt",
-    "negativePrompt",
-    "steps",
-    "cfg",
-    "width",
-    "height",
-    "seed",
-    "sampler",
-    "scheduler",
-    "clipSkip",
-    "promptSyntax",
-    "keepEmbeddingsWhole",
-    "rng",
-    "variationSeed",
-    "variationStrength",
-    "seedDelta",
-    "eta",
-    "sNoise",
-    "sChurn",
-    "sTmin",
-    "sTmax",
-    "image",
-    "mask",
-    "denoise",
-    "exactSteps",
-    "prediction",
-    "zeroTerminalSnr",
+/// What a setting is that recipes keep among their extras.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// A number.
+    Number,
+    /// A whole number that may be larger than JavaScript's exact ones: a decimal string.
+    Seed,
+}
+
+/// Every option of a picture. Recipes have the same fields; those that are among a recipe's extras come with what
+/// infotexts call them (for [`ETA`] it depends on the sampler).
+pub const OPTIONS: [(&str, Option<(&str, Kind)>); 31] = [
+    ("prompt", None),
+    ("negativePrompt", None),
+    ("steps", None),
+    ("cfg", None),
+    ("cfgRescale", None),
+    ("guidanceStart", Some((settings::GUIDANCE_START, Kind::Number))),
+    ("guidanceEnd", Some((settings::GUIDANCE_END, Kind::Number))),
+    ("width", None),
+    ("height", None),
+    ("batchSize", None),
+    ("seed", None),
+    ("sampler", None),
+    ("scheduler", None),
+    ("clipSkip", None),
+    ("promptSyntax", None),
+    ("keepEmbeddingsWhole", None),
+    ("rng", None),
+    ("variationSeed", Some((settings::VARIATION_SEED, Kind::Seed))),
+    ("variationStrength", Some((settings::VARIATION_STRENGTH, Kind::Number))),
+    ("seedDelta", Some((settings::SEED_DELTA, Kind::Seed))),
+    (ETA, Some(("", Kind::Number))),
+    ("sNoise", Some((settings::SIGMA_NOISE, Kind::Number))),
+    ("sChurn", Some((settings::SIGMA_CHURN, Kind::Number))),
+    ("sTmin", Some((settings::SIGMA_TMIN, Kind::Number))),
+    ("sTmax", Some((settings::SIGMA_TMAX, Kind::Number))),
+    ("image", None),
+    ("mask", None),
+    ("denoise", None),
+    ("exactSteps", None),
+    ("prediction", None),
+    ("zeroTerminalSnr", None),
 ];
 
-/// Settings of the noise and the sampler, and what they are called in A1111's infotexts.
-pub const SETTINGS: [(&str, &str); 8] = [
-    ("variationSeed", VARIATION_SEED),
-    ("variationStrength", VARIATION_STRENGTH),
-    ("seedDelta", SEED_DELTA),
-    ("eta", ETA),
-    ("sNoise", SIGMA_NOISE),
-    ("sChurn", SIGMA_CHURN),
-    ("sTmin", SIGMA_TMIN),
-    ("sTmax", SIGMA_TMAX),
-];
+/// The option whose name in infotexts is [`settings::eta`].
+const ETA: &str = "eta";
+
+/// The settings of a recipe's extras, with the names that infotexts give them beside this sampler.
+pub fn settings(sampler: &str) -> impl Iterator<Item = (&'static str, &'static str, Kind)> {
+    OPTIONS.into_iter().filter_map(move |(name, setting)| {
+        let (key, kind) = setting?;
+        Some((name, if name == ETA { settings::eta(sampler) } else { key }, kind))
+    })
+}
 
 /// The parameters of a picture from `GenerateOptions`.
 pub fn params(options: &JsValue) -> Result<Params> {
-    let fields = Fields::new(options, &GENERATE)?;
+    let fields = Fields::new(options, &OPTIONS.map(|(name, _)| name))?;
     let defaults = Params::default();
     let syntax = syntax(fields.text("promptSyntax")?.as_deref())?;
     Ok(Params {
@@ -69,6 +82,9 @@ pub fn params(options: &JsValue) -> Result<Params> {
         keep_embeddings_whole: fields.truth("keepEmbeddingsWhole")?.unwrap_or(false),
         steps: fields.whole("steps")?.unwrap_or(defaults.steps),
         cfg: fields.number("cfg")?.map_or(defaults.cfg, |cfg| cfg as f32),
+        cfg_rescale: fields.number("cfgRescale")?.map_or(defaults.cfg_rescale, |multiplier| multiplier as f32),
+        guidance_start: fields.number("guidanceStart")?.unwrap_or(defaults.guidance_start),
+        guidance_end: fields.number("guidanceEnd")?.unwrap_or(defaults.guidance_end),
         width: fields.whole("width")?.unwrap_or(defaults.width),
         height: fields.whole("height")?.unwrap_or(defaults.height),
         seed: fields.seed("seed")?.unwrap_or(defaults.seed),
@@ -77,6 +93,7 @@ pub fn params(options: &JsValue) -> Result<Params> {
             None => defaults.schedule,
             Some(name) => Some(Schedule::from_name(&name)?),
         },
+        batch: fields.whole("batchSize")?.unwrap_or(defaults.batch),
         clip_skip: fields.whole("clipSkip")?.unwrap_or(defaults.clip_skip),
         sampling: sampling(&fields)?,
         generator: match fields.text("rng")? {

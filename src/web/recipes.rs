@@ -4,13 +4,14 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::pipeline::KEEP_WHOLE;
+use crate::pipeline::{Hires, Upscaler};
 use crate::prompt::Syntax;
-use crate::recipe::{Dialect, Recipe, Rng, comfy, infotext, read};
+use crate::recipe::settings::{DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE};
+use crate::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
 
 use super::errors::to_js;
 use super::object;
-use super::options::{Fields, SETTINGS, bad, nvidia, syntax};
+use super::options::{Fields, Kind, OPTIONS, bad, nvidia, settings, syntax};
 
 /// Reads the recipe of a PNG, JPEG or WebP picture, or of a text; `fileName` is what errors call it.
 #[wasm_bindgen(js_name = readRecipe)]
@@ -63,58 +64,70 @@ fn to_object(recipe: &Recipe) -> Object {
         ("keepEmbeddingsWhole", recipe.extra.iter().any(is_keep_whole).into()),
         ("template", text(&recipe.raw_prompt)),
         ("negativeTemplate", text(&recipe.raw_negative_prompt)),
-        ("extra", recipe.extra.iter().filter(|pair| !has_a_field(pair)).map(pair).collect::<Array>().into()),
         ("notes", recipe.notes.iter().map(JsValue::from).collect::<Array>().into()),
     ]);
-    for (key, value) in &recipe.extra {
-        if let Some(field) = field_of(key) {
-            // Setting a plain property of a fresh object cannot fail.
-            let _ = Reflect::set(&made, &field.into(), &value.as_str().into());
-        }
+    // Setting a plain property of a fresh object cannot fail.
+    let set = |field: &str, value: JsValue| drop(Reflect::set(&made, &field.into(), &value));
+    if let Some(multiplier) = recipe.cfg_rescale {
+        set("cfgRescale", multiplier.into());
     }
+    if let Some(Batch { size, place }) = recipe.batch {
+        set("batchSize", size.into());
+        place.into_iter().for_each(|place| set("batchPosition", place.into()));
+    }
+    let told = |name: &str| recipe.extra.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let number = |name: &str| told(name).and_then(|value| usable(value, Kind::Number)).unwrap_or(JsValue::UNDEFINED);
+    // A picture to start from and a second pass are told by one word in infotexts.
+    let upscaler = told(HIRES_UPSCALER).and_then(|name| Upscaler::from_name(name).ok());
+    let hires = number(HIRES_SCALE).as_f64().map(|scale| {
+        object([
+            ("scale", scale.into()),
+            ("upscaler", upscaler.unwrap_or_default().name().into()),
+            ("steps", number(HIRES_STEPS)),
+            ("denoise", number(DENOISE)),
+        ])
+    });
+    match &hires {
+        Some(hires) => set("hires", hires.into()),
+        None => set("denoise", number(DENOISE)),
+    }
+    let in_hires = |key: &str| {
+        key == DENOISE && number(DENOISE).as_f64().is_some()
+            || hires.is_some()
+                && ([HIRES_SCALE, HIRES_STEPS].contains(&key) || key == HIRES_UPSCALER && upscaler.is_some())
+    };
+    let settings: Vec<_> = settings(recipe.sampler.as_deref().unwrap_or_default()).collect();
+    let value_of =
+        |(key, value): &(String, String), of: &(&str, &str, Kind)| (of.1 == key).then(|| usable(value, of.2)).flatten();
+    for setting in &settings {
+        recipe.extra.iter().filter_map(|pair| value_of(pair, setting)).for_each(|value| set(setting.0, value));
+    }
+    let is_set = |pair: &(String, String)| settings.iter().any(|setting| value_of(pair, setting).is_some());
+    let extra = recipe.extra.iter().filter(|pair| !is_keep_whole(pair) && !is_set(pair) && !in_hires(&pair.0));
+    set("extra", extra.map(pair).collect::<Array>().into());
     made
 }
 
-/// The field of a setting by its name in infotexts; A1111 has two names for η.
-fn field_of(key: &str) -> Option<&'static str> {
-    let key = if key == "Eta DDIM" { "Eta" } else { key };
-    SETTINGS.iter().find(|(_, name)| *name == key).map(|(field, _)| *field)
-}
-
-fn has_a_field(pair: &(String, String)) -> bool {
-    is_keep_whole(pair) || field_of(&pair.0).is_some()
+/// A setting's value for `generate`; one it could not use stays among the extras.
+fn usable(value: &str, kind: Kind) -> Option<JsValue> {
+    match kind {
+        Kind::Number => value.parse::<f64>().ok().filter(|number| !number.is_nan()).map(JsValue::from),
+        Kind::Seed => value.parse::<u64>().ok().map(|seed| seed.to_string().into()),
+    }
 }
 
 fn is_keep_whole((key, value): &(String, String)) -> bool {
     (key.as_str(), value.as_str()) == KEEP_WHOLE
 }
 
-const FIELDS: [&str; 29] = [
-    "prompt",
-    "negativePrompt",
-    "steps",
-    "sampler",
-    "scheduler",
-    "cfg",
-    "seed",
-    "width",
-    "height",
-    "clipSkip",
-    "rng",
-    "variationSeed",
-    "variationStrength",
-    "seedDelta",
-    "eta",
-    "sNoise",
-    "sChurn",
-    "sTmin",
-    "sTmax",
+/// What a recipe tells besides the options of a picture.
+const BESIDES: [&str; 10] = [
+    "hires",
+    "batchPosition",
     "model",
     "modelHash",
     "vae",
-    "promptSyntax",
     "embeddings",
-    "keepEmbeddingsWhole",
     "template",
     "negativeTemplate",
     "extra",
@@ -122,7 +135,8 @@ const FIELDS: [&str; 29] = [
 ];
 
 fn from_object(recipe: &JsValue) -> Result<Recipe> {
-    let fields = Fields::new(recipe, &FIELDS)?;
+    let known: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).chain(BESIDES).collect();
+    let fields = Fields::new(recipe, &known)?;
     let embedding = |value: &JsValue| {
         let fields = Fields::new(value, &["name", "shortHash"])?;
         Ok((fields.needed_text("name")?, fields.text("shortHash")?.unwrap_or_default()))
@@ -145,22 +159,38 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
     if fields.has("extra") {
         extra = fields.list("extra")?.iter().map(pair).collect::<Result<_>>()?;
     }
-    for (field, name) in SETTINGS {
-        if let Some(value) = fields.text(field)? {
-            extra.push((name.to_string(), value));
-        }
+    let sampler = fields.text("sampler")?;
+    for (field, name, kind) in settings(sampler.as_deref().unwrap_or_default()) {
+        let value = match kind {
+            Kind::Number => fields.number(field)?.map(|number| number.to_string()),
+            Kind::Seed => fields.seed(field)?.map(|seed| seed.to_string()),
+        };
+        extra.extend(value.map(|value| (name.to_string(), value)));
+    }
+    if let Some(hires) = fields.value("hires") {
+        let Hires { scale, upscaler, steps, denoise } = super::init::hires(&hires)?;
+        extra.push((DENOISE.to_string(), denoise.to_string()));
+        extra.push((HIRES_SCALE.to_string(), scale.to_string()));
+        extra.push((HIRES_UPSCALER.to_string(), upscaler.a1111_name().to_string()));
+        extra.extend(steps.map(|steps| (HIRES_STEPS.to_string(), steps.to_string())));
+    } else if let Some(denoise) = fields.number("denoise")? {
+        extra.push((DENOISE.to_string(), denoise.to_string()));
     }
     if fields.truth("keepEmbeddingsWhole")? == Some(true) {
         extra.push((KEEP_WHOLE.0.to_string(), KEEP_WHOLE.1.to_string()));
     }
+    let place = fields.whole("batchPosition")?;
+    let batch = fields.whole("batchSize")?.filter(|size| *size > 1).map(|size| Batch { size, place });
     Ok(Recipe {
         prompt: fields.text("prompt")?.unwrap_or_default(),
         negative_prompt: fields.text("negativePrompt")?.unwrap_or_default(),
         steps: fields.whole("steps")?,
-        sampler: fields.text("sampler")?,
+        sampler,
         scheduler: fields.text("scheduler")?,
         cfg: fields.number("cfg")?.filter(|cfg| cfg.is_finite()),
+        cfg_rescale: fields.number("cfgRescale")?.filter(|multiplier| multiplier.is_finite() && *multiplier != 0.0),
         seed: fields.seed("seed")?,
+        batch,
         width: fields.whole("width")?,
         height: fields.whole("height")?,
         clip_skip: fields.whole("clipSkip")?,

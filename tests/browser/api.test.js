@@ -75,6 +75,11 @@ test('options: unknown names and useless values are refused by name', async () =
     [{ seed: 1.5 }, 'BAD_OPTION', /seed/],
     [{ seed: '18446744073709551616' }, 'BAD_OPTION', /seed/],
     [{ seed: 2 ** 60 }, 'BAD_OPTION', /seed/],
+    [{ batchSize: 0 }, 'BAD_OPTION', /batch/],
+    [{ batchSize: 17 }, 'BAD_OPTION', /16/],
+    [{ cfgRescale: 2 }, 'BAD_OPTION', /rescale/],
+    [{ cfgRescale: 0.5, cfg: 0 }, 'BAD_OPTION', /rescale/],
+    [{ guidanceStart: 0.5, guidanceEnd: 0.5 }, 'BAD_OPTION', /guidance/],
     [{ clipSkip: 0 }, 'BAD_OPTION', /clip ?skip/i],
     [{ prompt: 3 }, 'BAD_OPTION', /prompt/],
   ];
@@ -86,6 +91,23 @@ test('options: unknown names and useless values are refused by name', async () =
     assert.equal(errors[i].code, code, `${Object.keys(options)}: ${JSON.stringify(errors[i])}`);
     assert.match(errors[i].message, words);
   });
+});
+
+test('pictures at once: A1111’s second is that of the next seed, ComfyUI’s first is the one it makes alone', async () => {
+  const made = await page.evaluate(async () => {
+    const make = (options) => sd.generate({ prompt: 'a cat', steps: 2, width: 64, height: 64, ...options });
+    const of = async (options) => Promise.all((await make(options)).images.map(pixels));
+    const { images } = await make({ batchSize: 2, promptSyntax: 'a1111', seed: 7 });
+    return {
+      a1111: await Promise.all(images.map(pixels)), seeds: images.map(({ params }) => params.seed),
+      next: await of({ promptSyntax: 'a1111', seed: 8 }), comfy: await of({ batchSize: 2, seed: 7 }), first: await of({ seed: 7 }),
+      guided: await of({ seed: 7, cfgRescale: 0.7, guidanceStart: 0.1, guidanceEnd: 0.9 }),
+    };
+  });
+  assert.equal(made.a1111[1], made.next[0]);
+  assert.deepEqual(made.seeds, ['7', '8']);
+  assert.equal(made.comfy[0], made.first[0]);
+  assert.equal(new Set([...made.a1111, ...made.comfy, ...made.guided]).size, 5, JSON.stringify(made));
 });
 
 test('every sampler and scheduler of the lists makes a picture, and few are the same', { timeout: 600_000 }, async () => {

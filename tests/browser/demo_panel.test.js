@@ -49,6 +49,20 @@ test('one click on an example loads the model, adds its embedding, fills the for
   await page.close();
 });
 
+test('two quick clicks on the load button fetch and load the model once', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(10_000);
+  await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();
+  const fetched = () => server.requests.filter((path) => path === '/www/demo/m.safetensors.gz').length;
+  const before = fetched();
+  await page.getByRole('button', { name: 'Load the built-in model' }).dblclick();
+  await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
+  assert.equal(fetched() - before, 1);
+  assert.equal(await page.evaluate(() => performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/pkg/worker.js')).length), 1);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
 test('the page opens with an example, which Generate makes with its model and embedding; what was changed stays changed', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
   page.setDefaultTimeout(10_000);

@@ -408,7 +408,7 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
 
   const recipe = {
     prompt: 'one two', steps: 1, width: 64, height: 64, seed: '18446744073709551615', sampler: 'dpm_fast', scheduler: 'karras', promptSyntax: 'a1111',
-    clipSkip: 2, rng: 'nv', eta: '0.5', embeddings: [{ name: 'MADE', shortHash: 'abababababab' }, { name: 'gone', shortHash: '' }], notes: ['<u>note'],
+    clipSkip: 2, rng: 'nv', eta: 0.5, embeddings: [{ name: 'MADE', shortHash: 'abababababab' }, { name: 'gone', shortHash: '' }], notes: ['<u>note'],
   };
   await drop(page, [{ name: 'recipe.pt', text: JSON.stringify(recipe) }]);
   const notes = page.locator('#recipe .notes li');

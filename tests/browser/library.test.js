@@ -107,6 +107,40 @@ for (const promptSyntax of ['comfy', 'a1111']) {
   });
 }
 
+test('a recipe with settings of noise and guidance, of a batch: given to generate, it makes the same files', async () => {
+  const result = await page.evaluate(async () => {
+    const settings = {
+      seed: 5, sampler: 'euler_ancestral', eta: 0.5, sNoise: 1.05, variationSeed: '9', variationStrength: 0.25, seedDelta: '31337',
+      cfgRescale: 0.7, guidanceStart: 0.1, guidanceEnd: 0.9,
+    };
+    const found = {};
+    for (const options of [{ ...settings, batchSize: 2 }, { ...settings, promptSyntax: 'a1111' }, { sampler: 'ddim', eta: 0.3, promptSyntax: 'a1111' }]) {
+      const made = (await picture('a cat', options)).images;
+      const last = made.at(-1).png;
+      const recipe = await readRecipe(last);
+      const again = (await sd.generate(recipe)).images;
+      const text = await recipeText(recipe);
+      const rewritten = {};
+      for (const form of ['a1111', 'comfy', 'workflow']) rewritten[form] = await readRecipe(await recipeText(recipe, form));
+      found[options.sampler + (options.promptSyntax ?? '')] = {
+        recipe, text, same: await hash(last) === await hash(again.at(-1).png), count: again.length,
+        forms: Object.entries(rewritten).filter(([, other]) => JSON.stringify({ ...other, notes: [] }) !== JSON.stringify({ ...recipe, notes: [] })),
+      };
+    }
+    return found;
+  });
+  for (const [name, { recipe, same, forms }] of Object.entries(result)) {
+    assert.ok(same, `${name}: ${JSON.stringify(recipe)}`);
+    assert.deepEqual(recipe.notes, [], name);
+    assert.deepEqual(forms, [], name);
+  }
+  const { recipe, count } = result.euler_ancestral;
+  assert.deepEqual([recipe.batchSize, recipe.batchPosition, count], [2, 1, 2]);
+  assert.deepEqual([recipe.eta, recipe.variationStrength, recipe.cfgRescale, recipe.guidanceEnd], [0.5, 0.25, 0.7, 0.9]);
+  assert.match(result.ddima1111.text, /Eta DDIM: 0\.3/);
+  assert.equal(result.ddima1111.recipe.eta, 0.3);
+});
+
 test('a dynamic prompt: the recipe has what was chosen, and gives the same pixels', async () => {
   const { prompt, same, file, rewritten, braces } = await page.evaluate(async () => {
     const first = await picture('a {cat|dog|house}', { seed: 5 });

@@ -1,5 +1,5 @@
 use wordbrush::gpu::Storage;
-use wordbrush::kernels::{ROW, image, matrix_offset, sampler_step, scale_latents, step_len};
+use wordbrush::kernels::{ROW, Rescale, image, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -36,15 +36,16 @@ fn scaled_beside_a_picture() {
     }
 }
 
-/// Guidance over `batch` items (none: a mix alone) and a mix of `r` registers, loop by loop.
-fn mixed(r: usize, batch: usize, painting: bool) {
+/// Guidance over `batch` items (none: a mix alone) and a mix of `r` registers, loop by loop; with `factors` of the two
+/// pictures, rescaled; beside a picture that is kept in parts, where some are `painting`.
+fn mixed(r: usize, batch: usize, factors: Option<[f64; 2]>, painting: bool) {
     let gpu = gpu(Storage::F32);
-    let numbers_each = 7 * 10 * 4;
+    let numbers_each = 2 * 7 * 10 * 4;
     let mut numbers = Numbers::new(4);
     let before = numbers.take(r * numbers_each, Storage::F32);
     let eps = numbers.take(batch * numbers_each, Storage::F32);
     let matrix = numbers.take(r * r, Storage::F32);
-    let (skip, out) = (0.75f64, -2.5f64);
+    let (skip, out, scale) = (0.75f64, -2.5f64, 0.5f64);
     let planes = Numbers::new(5).take(3 * numbers_each, Storage::F32);
     let sigma = 1.75f64;
     let (picture, noise) = (|i: usize| f64::from(planes[i]), |i: usize| f64::from(planes[numbers_each + i]));
@@ -57,8 +58,10 @@ fn mixed(r: usize, batch: usize, painting: bool) {
             if batch > 0 {
                 let of = |item: usize| f64::from(eps[item * numbers_each + i]);
                 let e = of(0) + (1..batch).map(|item| weights[item] * (of(item) - of(0))).sum::<f64>();
+                let f = factors.map_or(1.0, |factors| factors[i / (numbers_each / 2)]);
+                let k = scale * scale;
                 let seen = mask(i, 0) * old[0] + (1.0 - mask(i, 0)) * (picture(i) + sigma * noise(i));
-                old[1] = skip * if painting { seen } else { old[0] } + out * e;
+                old[1] = (k + f * (skip - k)) * if painting { seen } else { old[0] } + f * out * e;
                 if painting {
                     old[1] = mask(i, 1) * old[1] + (1.0 - mask(i, 1)) * picture(i);
                 }
@@ -66,9 +69,10 @@ fn mixed(r: usize, batch: usize, painting: bool) {
             (0..r).map(|k| f64::from(matrix[row * r + k]) * old[k]).sum::<f64>() as f32
         })
         .collect();
-    let registers = tensor(&gpu, &[r, 7, 10, 4], Storage::F32, &before);
-    let eps = (batch > 0).then(|| tensor(&gpu, &[batch, 7, 10, 4], Storage::F32, &eps));
-    let mut step = vec![0.0, 1.0, skip as f32, out as f32, sigma as f32, f32::NAN, f32::NAN, f32::NAN];
+    let registers = tensor(&gpu, &[r, 14, 10, 4], Storage::F32, &before);
+    let eps = (batch > 0).then(|| tensor(&gpu, &[batch, 14, 10, 4], Storage::F32, &eps));
+    let nan = f32::NAN;
+    let mut step = vec![0.0, scale as f32, skip as f32, out as f32, sigma as f32, nan, nan, nan];
     step.extend(weights[..batch].iter().map(|&weight| weight as f32));
     step.resize(matrix_offset(batch), f32::NAN); // padding is never looked at
     for row in matrix.chunks(r) {
@@ -76,8 +80,14 @@ fn mixed(r: usize, batch: usize, painting: bool) {
         step.extend(vec![f32::NAN; ROW - r]);
     }
     let step = tensor(&gpu, &[step_len(batch, r)], Storage::F32, &step);
-    let repaint = painting.then(|| tensor(&gpu, &[3, 7, 10, 4], Storage::F32, &planes));
-    let (plan, ()) = gpu.record("test", || sampler_step(eps.as_ref(), &step, repaint.as_ref(), &registers));
+    let repaint = painting.then(|| tensor(&gpu, &[3, 14, 10, 4], Storage::F32, &planes));
+    let factors = factors.map(|[a, b]| {
+        // Only the first of four is looked at.
+        tensor(&gpu, &[2, 4], Storage::F32, &[a as f32, nan, nan, nan, b as f32, nan, nan, nan])
+    });
+    let (plan, ()) = gpu.record("test", || {
+        sampler_step(eps.as_ref(), factors.as_ref(), &step, repaint.as_ref(), &registers);
+    });
     plan.run();
     let found = pollster::block_on(registers.read()).expect("read");
     close("sampler_step", Storage::F32, &found, &expected);
@@ -86,10 +96,61 @@ fn mixed(r: usize, batch: usize, painting: bool) {
 #[test]
 fn guidance_and_registers() {
     for (r, batch) in [(2, 1), (2, 2), (3, 5), (7, 6), (5, 2), (2, 0), (7, 0)] {
-        mixed(r, batch, false);
+        mixed(r, batch, None, false);
     }
-    for (r, batch) in [(2, 2), (3, 5)] {
-        mixed(r, batch, true);
+    mixed(2, 2, Some([0.8, 1.0]), false);
+    mixed(5, 6, Some([0.3, 1.2]), false);
+    mixed(2, 2, None, true);
+    mixed(3, 5, Some([0.6, 1.1]), true);
+}
+
+/// The formula of ComfyUI's node on velocities, in f64: each picture's deviations, for pictures of h×w.
+fn rescaled(pictures: usize, prompts: usize, [h, w]: [usize; 2], [skip, out]: [f64; 2]) {
+    let gpu = gpu(Storage::F32);
+    let (each, rescale, sigma) = (h * w * 4, Rescale { multiplier: 0.7, cfg: 7.5 }, 3.0f64);
+    let all = pictures * each;
+    let mut numbers = Numbers::new(6);
+    // Far from a mean of 0, where a sum of squares alone would lose its digits.
+    let x: Vec<f32> = numbers.take(2 * all, Storage::F32).iter().map(|x| x * 3.0 + 40.0).collect();
+    let eps: Vec<f32> = numbers.take(prompts * all, Storage::F32).iter().map(|x| x + 20.0).collect();
+    let parts = [99.0f64, 0.75, 0.5]; // the first is never looked at
+    let deviation = |values: &[f64]| {
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
+    };
+    let velocities = |picture: usize, cfg: f64| -> Vec<f64> {
+        let of = |i: usize| {
+            let eps = |prompt: usize| f64::from(eps[prompt * all + i]);
+            let e = eps(0) + (1..prompts).map(|prompt| cfg * parts[prompt] * (eps(prompt) - eps(0))).sum::<f64>();
+            let denoised = skip * f64::from(x[i]) + out * e;
+            (f64::from(x[i]) / (sigma * sigma + 1.0) - denoised) * (sigma * sigma + 1.0).sqrt() / sigma
+        };
+        (picture * each..(picture + 1) * each).map(of).collect()
+    };
+    let expected: Vec<f32> = (0..pictures)
+        .flat_map(|picture| {
+            let ratio = deviation(&velocities(picture, 1.0)) / deviation(&velocities(picture, 7.5));
+            [(0.7 * ratio + 0.3) as f32, 0.0, 0.0, 0.0]
+        })
+        .collect();
+    let registers = tensor(&gpu, &[2, pictures * h, w, 4], Storage::F32, &x);
+    let eps = tensor(&gpu, &[prompts, pictures * h, w, 4], Storage::F32, &eps);
+    let scale = (1.0 / (sigma * sigma + 1.0).sqrt()) as f32;
+    let mut step = vec![0.0, scale, skip as f32, out as f32, sigma as f32, 0.0, 0.0, 0.0];
+    step.extend(parts[..prompts].iter().map(|part| (part * 7.5) as f32));
+    step.resize(step_len(prompts, 2), f32::NAN);
+    let step = tensor(&gpu, &[step.len()], Storage::F32, &step);
+    let found = run(&gpu, || rescale_guidance(&eps, &step, None, &registers, pictures, rescale));
+    close("rescale_guidance", Storage::F32, &found, &expected);
+}
+
+#[test]
+fn rescaled_guidance() {
+    // Predicted noise and predicted velocity, at a noise level of 3.
+    for prediction in [[1.0, -3.0], [0.1, -3.0 / 10.0f64.sqrt()]] {
+        rescaled(1, 2, [5, 3], prediction);
+        rescaled(3, 2, [9, 16], prediction);
+        rescaled(2, 3, [7, 10], prediction);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use wordbrush::recipe::comfy::{api_json, parse, workflow_json};
-use wordbrush::recipe::{Dialect, Recipe, from_text};
+use wordbrush::recipe::{Batch, Dialect, Recipe, from_text};
 
 use crate::{by_the_sea, porsche, some};
 
@@ -81,6 +81,44 @@ fn fields_without_a_node_come_back_too() {
     let editor: Value = serde_json::from_str(&workflow_json(&full)).expect("JSON");
     assert!(editor["nodes"].to_string().contains("{a|b} porsche"), "the editor gets the prompt it works out itself");
     assert!(!api_json(&porsche()).contains("wordbrush") && !workflow_json(&porsche()).contains("wordbrush"));
+}
+
+#[test]
+fn guidance_that_is_rescaled_is_a_node() {
+    let rescaled = Recipe { cfg_rescale: Some(0.7), ..porsche() };
+    let written: Value = serde_json::from_str(&api_json(&rescaled)).expect("JSON");
+    assert_eq!(written["12"], json!({"class_type": "RescaleCFG", "inputs": {"multiplier": 0.7, "model": ["4", 0]}}));
+    assert_eq!(written["3"]["inputs"]["model"], json!(["12", 0]));
+    // Also between other nodes of the model, and where its number comes over a link.
+    let between = parse(&graph(|graph| {
+        graph["20"] = json!({"class_type": "RescaleCFG", "inputs": {"multiplier": ["21", 0], "model": ["22", 0]}});
+        graph["21"] = json!({"class_type": "PrimitiveFloat", "inputs": {"value": 0.5}});
+        graph["22"] = json!({"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "x", "model": ["4", 0]}});
+        graph["3"]["inputs"]["model"] = json!(["20", 0]);
+    }));
+    let between = between.expect("a recipe");
+    assert_eq!((between.cfg_rescale, between.model), (Some(0.5), porsche().model));
+    assert_eq!(between.notes, ["The LoRA \u{201c}x\u{201d} is not used."]);
+    let off = parse(&api_json(&Recipe { cfg_rescale: Some(0.0), ..porsche() })).expect("a recipe");
+    assert_eq!(off.cfg_rescale, None);
+}
+
+#[test]
+fn pictures_made_at_once() {
+    let foreign = parse(&graph(|graph| graph["5"]["inputs"]["batch_size"] = json!(4))).expect("a recipe");
+    assert_eq!(foreign.batch, Some(Batch { size: 4, place: None }));
+    assert!(foreign.notes[0].contains("4 pictures at once"), "{:?}", foreign.notes);
+    let third = Recipe { batch: Some(Batch { size: 4, place: Some(2) }), ..porsche() };
+    for text in [api_json(&third), workflow_json(&third)] {
+        assert_eq!(parse(&text), Ok(third.clone()), "and no note");
+    }
+    let batch_size = |recipe: &Recipe| {
+        let graph: Value = serde_json::from_str(&api_json(recipe)).expect("JSON");
+        graph["5"]["inputs"]["batch_size"].clone()
+    };
+    // With A1111's conventions a picture of a batch is made alone, by its own seed.
+    let a1111 = Recipe { dialect: Some(Dialect::A1111), ..third.clone() };
+    assert_eq!((batch_size(&third), batch_size(&a1111)), (json!(4), json!(1)));
 }
 
 #[test]

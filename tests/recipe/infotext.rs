@@ -1,7 +1,7 @@
 //! A1111's infotext (spec/product.md B1, B2).
 
 use wordbrush::recipe::infotext::{parse, write};
-use wordbrush::recipe::{Dialect, Recipe, Rng, from_text, names};
+use wordbrush::recipe::{Batch, Dialect, Recipe, Rng, from_text, names, settings};
 
 use crate::{by_the_sea, porsche, some};
 
@@ -80,6 +80,20 @@ fn quoted_values() {
 }
 
 #[test]
+fn settings_that_are_used_are_not_said_to_be_unknown() {
+    let recipe = parse(&format!(
+        "p\nNegative prompt: n\n{LINE}, Batch size: 4, Batch pos: 2, ENSD: 31337, Eta DDIM: 0.3, CFG rescale: 0.7, Guidance start: 0.1"
+    ));
+    assert_eq!((recipe.batch, recipe.cfg_rescale), (Some(Batch { size: 4, place: Some(2) }), Some(0.7)));
+    assert_eq!(
+        recipe.extra.iter().map(|pair| pair.0.as_str()).collect::<Vec<_>>(),
+        ["ENSD", "Eta DDIM", "Guidance start"]
+    );
+    assert!(recipe.notes.is_empty(), "{:?}", recipe.notes);
+    assert_eq!([settings::eta("ddim"), settings::eta("euler_ancestral")], ["Eta DDIM", "Eta"]);
+}
+
+#[test]
 fn unknown_keys_are_noted_and_written_again() {
     let line = format!(
         r#"{LINE}, ENSD: 31337, Lora hashes: "a: 1, b: 2", Hashes: {{"model": "6ce0161689", "vae": "a,b"}}, Civitai resources: [{{"type":"checkpoint","weight":0.5}}, {{"x":"]"}}], Hires-fix/old: 1"#
@@ -89,8 +103,8 @@ fn unknown_keys_are_noted_and_written_again() {
     assert_eq!(keys, ["ENSD", "Lora hashes", "Hashes", "Civitai resources", "Hires-fix/old"]);
     assert_eq!(recipe.extra[2].1, r#"{"model": "6ce0161689", "vae": "a,b"}"#);
     assert_eq!(recipe.extra[3].1, r#"[{"type":"checkpoint","weight":0.5}, {"x":"]"}]"#);
-    assert_eq!(recipe.notes.len(), 3, "{:?}", recipe.notes);
-    assert!(recipe.notes[0].contains("ENSD: 31337"));
+    assert_eq!(recipe.notes.len(), 2, "{:?}", recipe.notes);
+    assert!(!recipe.notes.concat().contains("ENSD"), "that one is used: {:?}", recipe.notes);
     let again = write(&recipe);
     assert!(again.contains(&line[line.find("ENSD").expect("it is there")..]), "{again}");
     assert_eq!(parse(&again), recipe);

@@ -69,6 +69,7 @@ fn recipe() -> impl Strategy<Value = Recipe> {
             seed: Some(numbers.0),
             steps: Some(numbers.1),
             cfg: Some(if numbers.0 % 2 == 0 { numbers.2 } else { numbers.2.round() }),
+            cfg_rescale: Some(f64::from(numbers.3 % 100) / 100.0).filter(|multiplier| *multiplier > 0.5),
             width: Some(numbers.3 as usize),
             height: Some(numbers.4 as usize),
             clip_skip: Some(numbers.5),

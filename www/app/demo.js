@@ -3,7 +3,8 @@
 const HERE = new URL('../demo/', import.meta.url);
 
 export class Demo {
-  #files = new Map();
+  #files = new Map(); // path → File
+  #fetches = new Map(); // path → Promise of it while it is fetched
 
   constructor(index) {
     Object.assign(this, index); // {model, embeddings, settings, examples} of demo/index.json
@@ -36,7 +37,13 @@ export class Demo {
   }
 
   async #file(path, name, onProgress = () => {}) {
-    if (!this.#files.has(path)) this.#files.set(path, new File([await download(new URL(path, HERE), onProgress)], name));
+    if (this.#files.has(path)) return this.#files.get(path);
+    // Whoever asks meanwhile waits for the same bytes; after a failure the next one tries again.
+    if (!this.#fetches.has(path)) {
+      const fetching = download(new URL(path, HERE), onProgress).then((blob) => this.#files.set(path, new File([blob], name)));
+      this.#fetches.set(path, fetching.finally(() => this.#fetches.delete(path)));
+    }
+    await this.#fetches.get(path);
     return this.#files.get(path);
   }
 }

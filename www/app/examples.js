@@ -21,14 +21,21 @@ async function aboutDemo(work) {
   }
 }
 
-export const loadDemo = () => aboutDemo(async () => {
+let underWay = null; // a second click waits for what the first has begun
+
+export const loadDemo = () => {
+  underWay ??= aboutDemo(loadDemoModel).finally(() => { underWay = null; });
+  return underWay;
+};
+
+async function loadDemoModel() {
   const file = await app.demo.modelFile(showLoad);
   if (app.sd && app.source === file) return;
   const shown = app.example;
   await loadModel(file);
   if (!shown) form.fill(app.demo.settings);
   for (const name of shown?.embeddings ?? []) await addDemoEmbedding(name);
-});
+}
 
 export const addDemoEmbedding = (name) => aboutDemo(async () => {
   const file = await app.demo.embeddingFile(name);

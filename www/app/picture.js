@@ -81,7 +81,8 @@ function showEvent(event) {
     const quarter = (step) => Math.floor((4 * step) / event.steps);
     if (quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;
   } else if (event.type === 'decode') {
-    progress.show(null, 'Turning the result into pixels…');
+    const which = event.pictures > 1 ? `picture ${event.picture + 1} of ${event.pictures}` : 'the result';
+    progress.show(null, `Turning ${which} into pixels…`);
   } else if (event.type === 'done') {
     $('picture').show(event.result);
     startAgain = event.result.png;

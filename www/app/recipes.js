@@ -23,9 +23,9 @@ export async function useRecipe(given, from, hint) {
 }
 
 // What goes into the fields: with its seed a template chooses again what it chose, and a brace that was meant as a brace
-// stays one. A1111's prompts are not worked out here; a template beside one is an extension's, in a grammar of its own.
+// stays one. A1111's picture of a batch has a seed of its own. A1111's prompts are not worked out here; a template beside one is an extension's, in a grammar of its own.
 function templatesOf({ promptSyntax, prompt, template, negativePrompt, negativeTemplate }) {
-  if (promptSyntax === 'a1111') return { prompt, negativePrompt };
+  if (promptSyntax === 'a1111') return { prompt, negativePrompt, batchSize: 1 };
   return { prompt: template ?? prompt, negativePrompt: negativeTemplate ?? negativePrompt };
 }
 

@@ -1,28 +1,36 @@
-// <picture-frame>: the newest picture, what it was made from, and its download.
+// <picture-frame>: the newest pictures, what they were made from, and their downloads. The first is the large one.
 
+import { element } from './dom.js';
 import { duration, fileName } from './format.js';
 
 class PictureFrame extends HTMLElement {
-  #url = null;
+  #urls = [];
 
-  show({ png, params, seconds }) {
-    const old = this.#url;
-    this.#url = URL.createObjectURL(png);
-    const picture = this.querySelector('img');
-    picture.src = this.#url;
-    picture.width = params.width;
-    picture.height = params.height;
-    picture.alt = `Generated picture: ${params.prompt || 'no prompt'}`;
-    picture.hidden = false;
+  show({ images, seconds }) {
+    const old = this.#urls;
+    this.#urls = images.map(({ png }) => URL.createObjectURL(png));
+    const [{ params }] = images;
+    this.#fill(this.querySelector('figure img'), this.querySelector('a'), images, 0);
     this.querySelector('.empty').hidden = true;
+    const made = images.length > 1 ? `${images.length} pictures made` : 'made';
     this.querySelector('figcaption').textContent =
       `${params.width}×${params.height}, ${params.steps} ${params.steps === 1 ? 'step' : 'steps'}, CFG ${params.cfg}, ${params.sampler}, ${params.scheduler}, ` +
-      `seed ${params.seed}, made in ${duration(seconds)}`;
-    const link = this.querySelector('a');
-    link.href = this.#url;
-    link.download = fileName(`wordbrush-${params.seed}.png`);
-    link.hidden = false;
-    if (old) URL.revokeObjectURL(old);
+      `seed ${params.seed}, ${made} in ${duration(seconds)}`;
+    this.querySelector('.others').replaceChildren(...images.slice(1).map((_, i) => {
+      const picture = element('img');
+      const link = element('a', { className: 'button', textContent: `Download picture ${i + 2}` });
+      this.#fill(picture, link, images, i + 1);
+      return element('figure', {}, picture, link);
+    }));
+    for (const url of old) URL.revokeObjectURL(url);
+  }
+
+  #fill(picture, link, images, i) {
+    const { params } = images[i];
+    const which = images.length > 1 ? ` ${i + 1} of ${images.length}` : '';
+    Object.assign(picture, { src: this.#urls[i], width: params.width, height: params.height, hidden: false });
+    picture.alt = `Generated picture${which}: ${params.prompt || 'no prompt'}`;
+    Object.assign(link, { href: this.#urls[i], download: fileName(`wordbrush-${params.seed}${i > 0 ? `-${i + 1}` : ''}.png`), hidden: false });
   }
 }
 customElements.define('picture-frame', PictureFrame);

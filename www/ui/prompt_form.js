@@ -2,10 +2,14 @@
 
 import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
 
-const NUMBERS = ['steps', 'cfg', 'width', 'height', 'clipSkip', 'variationStrength', 'sNoise', 'sChurn', 'sTmin'];
-// Settings of noise and sampler, as they are where nobody says otherwise.
+const NUMBERS = [
+  'steps', 'cfg', 'width', 'height', 'batchSize', 'clipSkip', 'variationStrength', 'sNoise', 'sChurn', 'sTmin', 'cfgRescale',
+  'guidanceStart', 'guidanceEnd',
+];
+// Settings of noise, sampler and guidance, as they are where nobody says otherwise.
 export const usualSettings = Object.freeze({
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', eta: '', sNoise: 1, sChurn: 0, sTmin: 0, sTmax: '',
+  cfgRescale: 0, guidanceStart: 0, guidanceEnd: 1, batchSize: 1,
 });
 // An empty field leaves these to the engine.
 const OPTIONAL = ['eta', 'sTmax'];

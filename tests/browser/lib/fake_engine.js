@@ -165,8 +165,8 @@ class Generation {
 
   // `hashes` tells the slices that are hashed by now.
   constructor(options, hashes) {
-    const { prompt = '', steps = 20, seed = 1234, width = 64, height = 64 } = options;
-    Object.assign(this, { prompt, steps, width, height, seed: String(seed) });
+    const { prompt = '', steps = 20, seed = 1234, width = 64, height = 64, batchSize: pictures = 1 } = options;
+    Object.assign(this, { prompt, steps, width, height, pictures, seed: String(seed) });
     this.hashes = hashes;
     this.recipe = { ...options, seed: this.seed };
   }
@@ -180,11 +180,15 @@ class Generation {
     return this.done < this.steps;
   }
 
-  async image() {
+  seedsOf(picture) {
+    return [String(BigInt(this.seed) + BigInt(picture))];
+  }
+
+  async image(picture) {
     this.recipe.notes = [`${this.hashes()} slices hashed`];
     const canvas = new OffscreenCanvas(this.width, this.height);
     const context = canvas.getContext('2d');
-    context.fillStyle = `hsl(${Number(this.seed) % 360} 60% 50%)`;
+    context.fillStyle = `hsl(${(Number(this.seed) + 90 * picture) % 360} 60% 50%)`;
     context.fillRect(0, 0, this.width, this.height);
     const blob = await canvas.convertToBlob({ type: 'image/png' });
     const recipe = `recipe:${JSON.stringify(this.recipe)}`;

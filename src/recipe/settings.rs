@@ -1,0 +1,65 @@
+//! What infotexts call the settings of noise, sampler and guidance that have no field in a [`Recipe`](super::Recipe): they
+//! are among its extras.
+
+/// How an infotext says that embeddings were kept whole: other programs pass over a key they do not know.
+pub const KEEP_WHOLE: (&str, &str) = ("Keep embeddings whole", "True");
+
+/// A1111's second seed.
+pub const VARIATION_SEED: &str = "Variation seed";
+/// How far the noise is turned towards the variation's.
+pub const VARIATION_STRENGTH: &str = "Variation seed strength";
+/// A1111's "Eta noise seed delta".
+pub const SEED_DELTA: &str = "ENSD";
+/// η of k-diffusion's samplers.
+const ETA: &str = "Eta";
+/// η of the samplers that are not k-diffusion's.
+const ETA_DDIM: &str = "Eta DDIM";
+/// Factor of the noise.
+pub const SIGMA_NOISE: &str = "Sigma noise";
+/// Noise added before each step.
+pub const SIGMA_CHURN: &str = "Sigma churn";
+/// From this noise level on.
+pub const SIGMA_TMIN: &str = "Sigma tmin";
+/// Up to this one.
+pub const SIGMA_TMAX: &str = "Sigma tmax";
+/// Where guidance begins, as a share of the time steps: a key of ours.
+pub const GUIDANCE_START: &str = "Guidance start";
+/// Where it ends.
+pub const GUIDANCE_END: &str = "Guidance end";
+
+/// How much of the way down from noise is run over a picture, or in a second pass.
+pub const DENOISE: &str = "Denoising strength";
+/// How many times as large a second pass is.
+pub const HIRES_SCALE: &str = "Hires upscale";
+/// How the picture is made larger for it, by A1111's name.
+pub const HIRES_UPSCALER: &str = "Hires upscaler";
+/// Its steps.
+pub const HIRES_STEPS: &str = "Hires steps";
+
+/// What A1111 calls η with this sampler (by ComfyUI's name): it has one setting for each of two families.
+pub fn eta(sampler: &str) -> &'static str {
+    if ["ddim", "plms", "uni_pc", "uni_pc_bh2"].contains(&sampler) { ETA_DDIM } else { ETA }
+}
+
+/// Whether a key is one of these.
+pub(super) fn is_setting(key: &str) -> bool {
+    const KEYS: [&str; 16] = [
+        KEEP_WHOLE.0,
+        VARIATION_SEED,
+        VARIATION_STRENGTH,
+        SEED_DELTA,
+        ETA,
+        ETA_DDIM,
+        SIGMA_NOISE,
+        SIGMA_CHURN,
+        SIGMA_TMIN,
+        SIGMA_TMAX,
+        GUIDANCE_START,
+        GUIDANCE_END,
+        DENOISE,
+        HIRES_SCALE,
+        HIRES_UPSCALER,
+        HIRES_STEPS,
+    ];
+    KEYS.contains(&key)
+}
