@@ -5,7 +5,10 @@ import { WordbrushError } from './index.js';
 // Options with `image` and `mask` as {width, height, data}. The result has the image's own size, cut to multiples of 8, unless the
 // options say another: then the middle of the image, as large as has that shape, is brought to that size.
 export async function withPixels(options) {
-  if (options.image === undefined) return options;
+  if (options.image === undefined) {
+    if (options.mask === undefined) return options;
+    throw new WordbrushError('BAD_OPTION', 'mask is given without an image to start from.');
+  }
   const image = await decoded('image', options.image);
   const mask = options.mask === undefined ? undefined : await decoded('mask', options.mask);
   const width = options.width ?? eighths(image.width);

@@ -9,7 +9,7 @@ use checkpoints::{Array, arrays, embedding, file, load};
 use support::{Fixture, golden, relative_error};
 use wordbrush::files::{DType, safetensors::header_of};
 use wordbrush::gpu::Storage;
-use wordbrush::pipeline::{Image, Init, Params, Picture, StableDiffusion};
+use wordbrush::pipeline::{Hires, Image, Init, Params, Picture, StableDiffusion, Upscaler};
 use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool};
 
@@ -239,6 +239,36 @@ fn a_network_for_inpainting() {
     let init = Some(both.init((12, 8), 1.0, true));
     both.check("painter.inpaint", &Params { init, ..params(Sampler::Euler, (12, 8)) });
     both.check("painter.alone", &params(Sampler::Euler, (12, 8)));
+}
+
+/// A second pass is image to image over the first one's latents, made larger, under its own noise of the same seed.
+#[test]
+fn a_second_pass_at_a_larger_size() {
+    let both = Both::new(&arrays("two_levels"));
+    let first = Params { steps: 3, ..params(Sampler::Euler, (8, 8)) };
+    for sd in [&both.gpu, &both.cpu] {
+        let (generation, found) = pollster::block_on(async {
+            let mut generation = sd.start(&first).await.unwrap_or_else(|e| panic!("{e}"));
+            while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+            let upscaler = Upscaler::LatentNearestExact;
+            let hires = Hires { scale: 1.5, upscaler, steps: Some(2), denoise: 0.5 };
+            let mut second = sd.enlarge(&generation, &hires).await.unwrap_or_else(|e| panic!("{e}"));
+            while second.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+            let recipe = second.recipe(sd);
+            assert_eq!((recipe.width, recipe.steps), (Some(64), Some(3)));
+            for (key, value) in [("Hires upscale", "1.5"), ("Hires steps", "2"), ("Denoising strength", "0.5")] {
+                assert!(recipe.extra.contains(&(key.to_string(), value.to_string())), "{:?}", recipe.extra);
+            }
+            (generation.latents().await.expect("latents"), second.latents().await.expect("latents"))
+        });
+        // Eight become twelve: 0 1 1 2 3 3 4 5 5 6 7 7.
+        let of = |i: usize| (2 * i + 1) / 3;
+        let larger = (0..4 * 12 * 12).map(|i| generation[(i / 144 * 8 + of(i / 12 % 12)) * 8 + of(i % 12)]).collect();
+        let init = Init { picture: Picture::Latents(larger), denoise: 0.5, mask: None, exact_steps: true };
+        let (expected, _) =
+            generate(sd, &Params { steps: 2, width: 96, height: 96, init: Some(init), ..first.clone() });
+        assert_eq!(relative_error(&found, &expected), 0.0);
+    }
 }
 
 #[test]

@@ -34,13 +34,15 @@ class Stage:
     cooldown: float
     starts: int = 0
     early: int = 0
+    rate: float = 1.0  # factor of the learning rates
 
 
 # What is drawn, then where. In the first stage the networks find the places in what the schedule leaves of a picture, and do not ask
-# the words; the second takes that away from them (`noisy`) and trains longest where places are decided.
+# the words; the second takes that away from them (`noisy`) and trains longest where places are decided; the third goes back to the details.
 STAGES = (
     Stage("unet", steps=4400, pictures=10240, cooldown=0.6),
     Stage("unet-places", steps=3900, pictures=20480, cooldown=0.7, starts=4, early=14),
+    Stage("unet-details", steps=640, pictures=20480, cooldown=0.85, starts=2, early=5, rate=0.6),
 )
 COARSE = ((1, 0.15), (2, 0.15), (4, 0.2))  # cells a side, deviation
 STARTS = 950  # the first t of a sampling's start
@@ -139,7 +141,8 @@ def main():
     unet.set_attn_processor(AttnProcessor())
     unet.to(memory_format=torch.channels_last)
     for stage in STAGES:
-        training = Training(stage.name, {"text": text, "unet": unet}, stage.steps, 0.01, 2e-3, ema=0.998, warmup=100, cooldown=stage.cooldown)
+        training = Training(stage.name, {"text": text, "unet": unet}, stage.steps, 0.01 * stage.rate, 2e-3 * stage.rate,
+                            ema=0.995 if stage.steps < 1000 else 0.998, warmup=50 if stage.steps < 1000 else 100, cooldown=stage.cooldown)
         train(stage, training, vocabulary, scenes, clean, weights)
         for name, module in training.modules.items():
             module.load_state_dict(training.ema[name].state_dict())

@@ -47,6 +47,7 @@ export async function playExample({ embeddings, ...settings }) {
   await loadDemo();
   if (!app.sd) return;
   for (const name of embeddings) await addDemoEmbedding(name);
+  $('start').forget();
   form.fill({ ...defaults, ...usualSettings, ...app.demo.settings, ...settings });
   await generate();
 }

@@ -14,7 +14,12 @@ export async function useRecipe(given, from, hint) {
   messages.clear('recipe');
   try {
     const read = await readRecipe(given);
-    const refused = form.fill({ ...usualSettings, ...read, rng: read.rng ?? usualSettings.rng, ...templatesOf(read) });
+    // A second pass has fields of its own; a denoise without one is that of a picture to start from.
+    const { scale, upscaler, steps = '', denoise } = read.hires ?? {};
+    const second = read.hires ? { hiresScale: scale, hiresUpscaler: upscaler, hiresSteps: steps, hiresDenoise: denoise ?? 0.7 } : {};
+    if (read.denoise === undefined) $('start').forget();
+    else $('start').denoise = read.denoise;
+    const refused = form.fill({ ...usualSettings, ...second, ...read, rng: read.rng ?? usualSettings.rng, ...templatesOf(read) });
     app.recipe = { recipe: read, from, refused };
     showRecipe();
   } catch (error) {

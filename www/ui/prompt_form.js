@@ -10,6 +10,7 @@ const NUMBERS = [
 export const usualSettings = Object.freeze({
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', eta: '', sNoise: 1, sChurn: 0, sTmin: 0, sTmax: '',
   cfgRescale: 0, guidanceStart: 0, guidanceEnd: 1, batchSize: 1,
+  hiresScale: '', hiresUpscaler: 'latent', hiresSteps: '', hiresDenoise: 0.7,
 });
 // An empty field leaves these to the engine.
 const OPTIONAL = ['eta', 'sTmax'];
