@@ -74,6 +74,9 @@ struct Args {
     /// Where the picture goes.
     #[arg(long)]
     out: PathBuf,
+    /// A folder for previews, one after each step.
+    #[arg(long)]
+    preview: Option<PathBuf>,
     /// Where noise, conditioning, uncond and latents go, as f32 safetensors.
     #[arg(long)]
     latents: Option<PathBuf>,
@@ -122,7 +125,14 @@ async fn run(args: &Args) -> Result<()> {
         );
     }
     let begun = Instant::now();
-    while generation.step().await? {}
+    let mut more = true;
+    while more {
+        more = generation.step().await?;
+        if let Some(folder) = &args.preview {
+            let name = format!("step_{:02}.png", generation.progress().done);
+            write(&folder.join(name), &generation.preview(&sd).await?.png()?)?;
+        }
+    }
     eprintln!("{} steps in {:.1} s", params.steps, begun.elapsed().as_secs_f64());
     if let Some(path) = &args.latents {
         write_latents(path, &sd, &params, &generation).await?;

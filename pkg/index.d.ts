@@ -368,6 +368,17 @@ export interface Result {
   seconds: number;
 }
 
+/** How a picture is made, as far as it does not change the picture. */
+export interface GenerateControl {
+  /** Aborting rejects with its reason at once; the engine stops after the step it is in. */
+  signal?: AbortSignal;
+  /**
+   * Steps bring a preview. It costs next to nothing: the first one with a model or VAE also decodes 128×128 pixels, to learn
+   * the VAE's colours. Default: `false`.
+   */
+  preview?: boolean;
+}
+
 /** What happens while a picture is made. */
 export type GenerateEvent =
   | {
@@ -388,6 +399,12 @@ export type GenerateEvent =
       msPerStep: number;
       /** Seconds left for the steps; `null` after the first one, which also compiles shaders. */
       etaSeconds: number | null;
+      /**
+       * What the picture is going to be, a pixel for every 8×8 of it, where {@link GenerateControl.preview} asks for it.
+       * Steps have none while an earlier preview waits for an iteration to take it, and an iteration that starts late gets
+       * the newest one only.
+       */
+      preview?: ImageData;
     }
   | {
       /** The last step is done; the latents become pixels. */
@@ -532,10 +549,9 @@ export class StableDiffusion {
 
   /**
    * Makes a picture. Calls while another picture is being made wait for their turn.
-   * Aborting the signal rejects with its reason at once; the engine stops after the step it is in.
    * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`, `GPU_OUT_OF_MEMORY`, `NUMERIC_NAN`, `DEVICE_LOST`, …
    */
-  generate(options?: GenerateOptions, control?: { signal?: AbortSignal }): Generation;
+  generate(options?: GenerateOptions, control?: GenerateControl): Generation;
 
   /** {@link StableDiffusion.dispose}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

@@ -160,9 +160,11 @@ export class StableDiffusion {
   }
   memory() { return this.#worker.call('memory', {}); }
 
-  generate(options = {}, { signal } = {}) {
+  generate(options = {}, control = {}) {
+    const { signal, preview = false } = known(control, GENERATE_CONTROL);
+    if (typeof preview !== 'boolean') throw new WordbrushError('BAD_OPTION', `preview is ${preview}; it must be true or false.`);
     const given = defined(options);
-    return new Generation(given, (onEvent) => this.#worker.call('generate', { options: given }, { signal, onEvent }));
+    return new Generation(given, (onEvent) => this.#worker.call('generate', { options: given, preview }, { signal, onEvent }));
   }
 
   dispose() {
@@ -211,12 +213,13 @@ function endRecipeWorker(worker) {
 // One picture in the making: awaiting it gives the result, iterating over it gives the events.
 class Generation {
   #events = [];
+  #newest = null; // {at, seen}: the event that holds the newest preview, and what tells the worker that it was looked at
   #settled = null;
   #wake = [];
   #result;
 
   constructor(options, start) {
-    const onEvent = (event) => this.#push(event);
+    const onEvent = (event, seen) => this.#push(event.preview ? this.#previewed(event, seen) : event);
     this.#result = start(onEvent).then(({ png, params, warnings, seconds }) => {
       const blob = new Blob([png], { type: 'image/png' });
       const result = {
@@ -237,6 +240,22 @@ class Generation {
     });
   }
 
+  // Of all events only the newest preview is kept.
+  #previewed(event, seen) {
+    if (this.#newest) {
+      const { preview, ...rest } = this.#events[this.#newest.at];
+      this.#events[this.#newest.at] = rest;
+    }
+    this.#newest = { at: this.#events.length, seen };
+    const { data, width, height } = event.preview;
+    return { ...event, preview: new ImageData(data, width, height) };
+  }
+
+  #take(at) {
+    if (at === this.#newest?.at) this.#newest.seen();
+    return this.#events[at];
+  }
+
   #push(event) {
     if (event) this.#events.push(event);
     for (const wake of this.#wake.splice(0)) wake();
@@ -248,7 +267,7 @@ class Generation {
 
   async *[Symbol.asyncIterator]() {
     for (let next = 0; ;) {
-      if (next < this.#events.length) yield this.#events[next++];
+      if (next < this.#events.length) yield this.#take(next++);
       else if (this.#settled?.thrown) throw this.#settled.error;
       else if (this.#settled) return;
       else await new Promise((resolve) => { this.#wake.push(resolve); });
@@ -296,7 +315,7 @@ class EngineWorker {
 
   #receive({ id, event, value, error, fatal }) {
     if (fatal) this.stop(crash(fatal));
-    else if (event) this.#calls.get(id)?.onEvent?.(event);
+    else if (event) this.#calls.get(id)?.onEvent?.(event, () => this.#worker.postMessage({ type: 'seen', id }));
     else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message));
     else this.#settle(id)?.resolve(value);
   }
@@ -355,6 +374,7 @@ class Rate {
 const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference'];
 const EMBEDDING_OPTIONS = ['name'];
 const VAE_OPTIONS = ['onProgress', 'signal'];
+const GENERATE_CONTROL = ['signal', 'preview'];
 
 function known(options, names) {
   const unknown = Object.keys(options).find((name) => !names.includes(name));

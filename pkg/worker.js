@@ -14,6 +14,7 @@ let hashed = true;
 let modelBytes = 0;
 const waiting = [];
 const aborted = new Set();
+const unseen = new Set(); // calls whose last preview the page has not looked at yet
 const breath = new MessageChannel();
 
 const QUICK = {
@@ -30,6 +31,7 @@ const JOBS = { open, openVae, generate, readRecipe, recipeText, dispose };
 
 self.onmessage = ({ data }) => {
   if (data.type === 'abort') aborted.add(data.id);
+  else if (data.type === 'seen') unseen.delete(data.id);
   else if (data.type in JOBS) queue(data);
   else if (inEngine) waiting.push(data);
   else answer(data, QUICK[data.type]);
@@ -180,7 +182,7 @@ async function importEngine() {
   }
 }
 
-async function generate({ id, options }) {
+async function generate({ id, options, preview }) {
   stopIfAborted(id);
   const began = performance.now();
   const generation = await turn(() => engine.start(options));
@@ -198,7 +200,13 @@ async function generate({ id, options }) {
     for (let more = true; more;) {
       stopIfAborted(id);
       more = await turn(() => generation.step());
-      self.postMessage({ id, event: { type: 'step', step: generation.done, steps, ...clock(generation.done) } });
+      const event = { type: 'step', step: generation.done, steps, ...clock(generation.done) };
+      // A page that has not looked at the last preview needs no other.
+      if (preview && !unseen.has(id)) {
+        event.preview = await turn(() => generation.preview());
+        unseen.add(id);
+      }
+      self.postMessage({ id, event }, event.preview ? [event.preview.data.buffer] : []);
     }
     // What is left of the hash is done now: the same picture must be the same file whether it was made at once or later.
     while (!hashed) {
@@ -211,6 +219,7 @@ async function generate({ id, options }) {
     const seconds = (performance.now() - began) / 1000;
     return { png, params: { steps, seed, width, height }, warnings, seconds };
   } finally {
+    unseen.delete(id);
     generation.free();
   }
 }

@@ -191,31 +191,21 @@ impl Tensor {
     /// # Errors
     /// When the device was lost or had reported an error.
     pub async fn read(&self) -> Result<Vec<f32>> {
-        Ok(self.numbers(&self.read_bytes().await?))
+        Ok(numbers(self.inner.storage, &self.read_bytes().await?))
     }
 
-    /// The `item`-th part along the first axis, read back as f32. Waits for the GPU.
-    ///
-    /// # Errors
-    /// When the device was lost or had reported an error.
-    pub async fn read_item(&self, item: usize) -> Result<Vec<f32>> {
-        let (place, bytes) = (self.place(), (self.item_len(item) * self.inner.storage.size()) as u64);
-        let found = self.inner.gpu.read_back(&place.buffer, place.offset + item as u64 * bytes, bytes).await?;
-        Ok(self.numbers(&found))
+    /// The `item`-th part along the first axis as it is after what was submitted so far, read back as f32. Awaiting it
+    /// waits for the GPU, and fails when the device was lost or had reported an error.
+    pub fn read_item(&self, item: usize) -> impl Future<Output = Result<Vec<f32>>> + use<> {
+        let (place, storage) = (self.place(), self.inner.storage);
+        let bytes = (self.item_len(item) * storage.size()) as u64;
+        let found = self.inner.gpu.read_back(&place.buffer, place.offset + item as u64 * bytes, bytes);
+        async move { Ok(numbers(storage, &found.await?)) }
     }
 
     fn item_len(&self, item: usize) -> usize {
         assert!(item < self.shape[0], "item {item} of {:?}", self.shape);
         self.len() / self.shape[0]
-    }
-
-    fn numbers(&self, bytes: &[u8]) -> Vec<f32> {
-        match self.inner.storage {
-            Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Storage::F16 | Storage::Packed => {
-                bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-        }
     }
 
     /// The bytes, read back. Waits for the GPU.
@@ -225,5 +215,15 @@ impl Tensor {
     pub async fn read_bytes(&self) -> Result<Vec<u8>> {
         let place = self.place();
         self.inner.gpu.read_back(&place.buffer, place.offset, self.inner.bytes).await
+    }
+}
+
+/// The numbers that bytes hold.
+fn numbers(storage: Storage, bytes: &[u8]) -> Vec<f32> {
+    match storage {
+        Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Storage::F16 | Storage::Packed => {
+            bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::networks::{Canvas, Start, Step};
 use super::{Conditioning, Image, Params, StableDiffusion};
 
 /// Latent pixels are 8×8 pixels of the picture.
-const FACTOR: usize = 8;
+pub(super) const FACTOR: usize = 8;
 
 /// A picture in the making. Not calling [`step`](Self::step) pauses it, dropping it cancels it.
 pub struct Generation {

@@ -9,8 +9,10 @@ mod networks;
 mod on_cpu;
 mod on_gpu;
 mod params;
+mod preview;
 mod recipe;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
@@ -22,6 +24,7 @@ use crate::prompt::{self, Library, Scenario, Syntax, Tokenizer, expand, scenario
 use networks::Networks;
 use on_cpu::OnCpu;
 use on_gpu::OnGpu;
+use preview::Preview;
 
 pub use conditioning::Conditioning;
 pub use generation::{Generation, Progress};
@@ -39,6 +42,8 @@ pub struct StableDiffusion {
     tokenizer: Tokenizer,
     library: Library,
     model: Model,
+    /// Suits the VAE in use, once a preview was drawn.
+    preview: RefCell<Option<Rc<Preview>>>,
 }
 
 impl StableDiffusion {
@@ -64,7 +69,7 @@ impl StableDiffusion {
     }
 
     fn of(model: Model, networks: Box<dyn Networks>) -> Result<Self> {
-        Ok(Self { networks, tokenizer: Tokenizer::clip()?, library: Library::new(), model })
+        Ok(Self { networks, tokenizer: Tokenizer::clip()?, library: Library::new(), model, preview: RefCell::default() })
     }
 
     /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on.
@@ -84,6 +89,10 @@ impl StableDiffusion {
     pub async fn load(&mut self) -> Result<bool> {
         let more = self.networks.load().await?;
         self.model.vae = self.networks.vae().map(str::to_string);
+        if !more {
+            // Another VAE may have come in.
+            self.preview.take();
+        }
         Ok(more)
     }
 

@@ -110,6 +110,9 @@ impl Step {
 /// The register that fresh noise is put into.
 pub(super) const NOISE: usize = Reg::NOISE.index();
 
+/// The register of the denoised latents, which previews look at.
+pub(super) const DENOISED: usize = Reg::DENOISED.index();
+
 /// A picture in the making: its latents, and the prompts it sees.
 pub(super) trait Canvas {
     /// From now on each batch item sees these rows of the encoded windows.

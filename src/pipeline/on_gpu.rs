@@ -1,5 +1,6 @@
 //! The networks on the GPU, and a picture in the making there: what is recorded, replayed and read back.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::error::{Code, Error, Result};
@@ -12,7 +13,7 @@ use crate::prompt::{Syntax, WINDOW};
 use crate::weights::{Filling, Weights};
 
 use super::conditioning::outside;
-use super::networks::{Canvas, NOISE, Networks, Start, Step, Windows};
+use super::networks::{Canvas, DENOISED, NOISE, Networks, Start, Step, Windows};
 
 /// A checkpoint's networks on the GPU.
 pub(super) struct OnGpu {
@@ -180,6 +181,10 @@ struct OnGpuCanvas {
     prompts: Prompts,
     prepared: Prepared,
     evaluations: usize,
+    /// Somebody looked at the denoised latents of the last step.
+    watched: Cell<bool>,
+    /// Those of this step, if they came back with it.
+    seen: Option<Vec<f32>>,
 }
 
 impl OnGpuCanvas {
@@ -202,7 +207,19 @@ impl OnGpuCanvas {
         let (mix, ()) = gpu.record("mix", || sampler_step(None, &matrix, &registers));
         gpu.finish().await?;
         let evaluations = start.timesteps.len();
-        Ok(Self { gpu: gpu.clone(), registers, step, plan: Some(plan), matrix, mix, prompts, prepared, evaluations })
+        Ok(Self {
+            gpu: gpu.clone(),
+            registers,
+            step,
+            plan: Some(plan),
+            matrix,
+            mix,
+            prompts,
+            prepared,
+            evaluations,
+            watched: Cell::new(false),
+            seen: None,
+        })
     }
 }
 
@@ -231,6 +248,7 @@ impl Canvas for OnGpuCanvas {
     fn mix(&mut self, matrix: &[f32]) {
         self.matrix.write(&step_numbers([0.0; 4], &[], matrix, self.registers.shape()[0]));
         self.mix.run();
+        self.seen = None;
     }
 
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>> {
@@ -240,7 +258,13 @@ impl Canvas for OnGpuCanvas {
             let first = [step.index as f32, step.input_scale(), skip, out];
             self.step.write(&step_numbers(first, &step.weights, &step.mix, self.registers.shape()[0]));
             plan.run();
+            // Who looked at the last step will look at this one: then the numbers come back in the wait for the step.
+            let look = self.watched.take().then(|| self.registers.read_item(DENOISED));
             self.gpu.finish().await?;
+            self.seen = match look {
+                Some(numbers) => Some(numbers.await?),
+                None => None,
+            };
             if step.index + 1 == self.evaluations {
                 // The decoder needs the arena's memory more.
                 self.plan = None;
@@ -251,7 +275,12 @@ impl Canvas for OnGpuCanvas {
 
     fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>> {
         Box::pin(async move {
-            let values = self.registers.read_item(register).await?;
+            let seen = if register == DENOISED { self.seen.clone() } else { None };
+            self.watched.set(self.watched.get() || register == DENOISED);
+            let values = match seen {
+                Some(values) => values,
+                None => self.registers.read_item(register).await?,
+            };
             let pixels = values.len() / 4;
             Ok((0..4).flat_map(|c| (0..pixels).map(move |i| (c, i))).map(|(c, i)| values[i * 4 + c]).collect())
         })

@@ -274,6 +274,18 @@ impl Generation {
         self.inner.step().await.map_err(to_js)
     }
 
+    /// What the picture is going to be, `{width, height, data}` with RGBA bytes: a pixel for every 8×8.
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
+    pub async fn preview(&self) -> Result<Object, JsValue> {
+        let sd = self.sd.try_borrow().map_err(busy)?;
+        let image = self.inner.preview(&sd).await.map_err(to_js)?;
+        Ok(object([
+            ("width", image.width.into()),
+            ("height", image.height.into()),
+            ("data", js_sys::Uint8ClampedArray::from(&image.rgba[..]).into()),
+        ]))
+    }
+
     /// The picture as the latents now are, as the bytes of a PNG that carries its recipe.
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
     pub async fn image(&self) -> Result<Vec<u8>, JsValue> {

@@ -177,6 +177,28 @@ test('the same picture from a file, from a URL in ranges, by a word and by its r
   assert.notEqual(other, fromFile);
 });
 
+test('previews: small pictures that come nearer, only where they are asked for, and no trace of them in the picture', async () => {
+  const { sizes, plain, same, refused } = await page.evaluate(async () => {
+    const options = { prompt: 'a cat', steps: 3, width: 64, height: 128 };
+    const events = async (control) => {
+      const generation = sd.generate(options, control);
+      const steps = [];
+      for await (const event of generation) if (event.type === 'step') steps.push(event.preview);
+      return { steps, hash: await pixels(await generation) };
+    };
+    const [without, shown] = [await events(), await events({ preview: true })];
+    return {
+      sizes: shown.steps.map(({ width, height, data }) => [width, height, new Set(data).size > 8]),
+      plain: without.steps.filter(Boolean).length, same: without.hash === shown.hash,
+      refused: await failure((async () => sd.generate(options, { preview: 'often' }))()),
+    };
+  });
+  assert.deepEqual(sizes, Array(3).fill([8, 16, true]));
+  assert.equal(plain, 0);
+  assert.ok(same);
+  assert.equal(refused.code, 'BAD_OPTION');
+});
+
 test('a random seed is told, and gives the same picture again', async () => {
   const { seed, same } = await page.evaluate(async () => {
     const options = { prompt: 'a dog', steps: 1, width: 64, height: 64 };

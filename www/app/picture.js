@@ -36,7 +36,7 @@ export async function generate() {
   form.running = true;
   progress.show(null, `Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
   $('milestones').textContent = 'Making a picture.';
-  const picture = app.sd.generate(form.options, { signal: app.making.signal });
+  const picture = app.sd.generate(form.options, { signal: app.making.signal, preview: $('picture').wantsPreviews });
   app.made = picture.then(() => {}, () => {});
   try {
     for await (const event of picture) showEvent(event);
@@ -50,6 +50,7 @@ export async function generate() {
   } finally {
     app.making = null;
     form.running = false;
+    $('picture').endPreview();
     progress.hide();
     document.title = 'Wordbrush';
     showMemory();
@@ -64,6 +65,7 @@ function showEvent(event) {
     const fraction = event.step / (event.steps + 1);
     const left = event.etaSeconds === null ? '' : `, about ${duration(event.etaSeconds)} left`;
     progress.show(fraction, `Step ${event.step} of ${event.steps}${left}`);
+    if (event.preview) $('picture').preview(event.preview);
     document.title = `[${Math.floor(100 * fraction)}%] Wordbrush`;
     const quarter = (step) => Math.floor((4 * step) / event.steps);
     if (quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;

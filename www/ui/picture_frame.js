@@ -1,9 +1,30 @@
-// <picture-frame>: the newest picture, what it was made from, and its download.
+// <picture-frame>: the newest picture, what it was made from, and its download; before that, previews of it.
 
 import { duration, fileName } from './format.js';
 
 class PictureFrame extends HTMLElement {
   #url = null;
+
+  get wantsPreviews() {
+    return this.querySelector('[name="previews"]').checked;
+  }
+
+  // Takes the picture's place until there is one, or until `endPreview`.
+  preview(pixels) {
+    const canvas = this.querySelector('canvas');
+    if (!this.wantsPreviews) return this.endPreview();
+    if (canvas.width !== pixels.width || canvas.height !== pixels.height) Object.assign(canvas, { width: pixels.width, height: pixels.height });
+    canvas.getContext('2d').putImageData(pixels, 0, 0);
+    this.#reveal(canvas);
+  }
+
+  endPreview() {
+    this.#reveal(this.querySelector(this.#url ? 'img' : '.empty'));
+  }
+
+  #reveal(wanted) {
+    for (const element of this.querySelectorAll('figure > :not(figcaption)')) element.hidden = element !== wanted;
+  }
 
   show({ png, params, seconds }) {
     const old = this.#url;
@@ -13,8 +34,7 @@ class PictureFrame extends HTMLElement {
     picture.width = params.width;
     picture.height = params.height;
     picture.alt = `Generated picture: ${params.prompt || 'no prompt'}`;
-    picture.hidden = false;
-    this.querySelector('.empty').hidden = true;
+    this.#reveal(picture);
     this.querySelector('figcaption').textContent =
       `${params.width}×${params.height}, ${params.steps} ${params.steps === 1 ? 'step' : 'steps'}, CFG ${params.cfg}, ${params.sampler}, ${params.scheduler}, ` +
       `seed ${params.seed}, made in ${duration(seconds)}`;

@@ -161,6 +161,7 @@ export class Engine {
 
 class Generation {
   done = 0;
+  previews = 0;
   warnings = [];
 
   // `hashes` tells the slices that are hashed by now.
@@ -178,6 +179,14 @@ class Generation {
     if (this.prompt === 'lose the device' && this.done === 2) throw failure('DEVICE_LOST', 'The GPU was lost.');
     if (this.prompt === 'hang') await new Promise(() => {});
     return this.done < this.steps;
+  }
+
+  // Its first byte tells the step, the second how many there were before it.
+  async preview() {
+    const data = new Uint8ClampedArray(4 * 8 * 8);
+    data.set([this.done, this.previews]);
+    this.previews += 1;
+    return { width: 8, height: 8, data };
   }
 
   async image() {
