@@ -9,7 +9,7 @@ use clap::Parser;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::{Options, Storage};
-use wordbrush::pipeline::{Generation, Params, StableDiffusion};
+use wordbrush::pipeline::{Decoder, Generation, Params, StableDiffusion};
 use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Sampler, Schedule, Tool, torch_randn};
 use wordbrush::{Code, Error, Result};
@@ -74,6 +74,9 @@ struct Args {
     /// Where the picture goes.
     #[arg(long)]
     out: PathBuf,
+    /// A TAESD file (taesd_decoder.safetensors), which then decodes the picture and its previews.
+    #[arg(long)]
+    taesd: Option<PathBuf>,
     /// A folder for previews, one after each step.
     #[arg(long)]
     preview: Option<PathBuf>,
@@ -108,6 +111,10 @@ async fn run(args: &Args) -> Result<()> {
         sd.open_vae(sources(vae)?.swap_remove(0)).await?;
     }
     while sd.load().await? {}
+    if let Some(taesd) = &args.taesd {
+        sd.open_vae(sources(taesd)?.swap_remove(0)).await?;
+    }
+    while sd.load().await? {}
     eprintln!("loaded {} MB in {:.1} s", sd.loaded().1 / 1_000_000, begun.elapsed().as_secs_f64());
     if let Some(folder) = &args.embeddings {
         add_embeddings(&mut sd, folder)?;
@@ -130,7 +137,9 @@ async fn run(args: &Args) -> Result<()> {
         more = generation.step().await?;
         if let Some(folder) = &args.preview {
             let name = format!("step_{:02}.png", generation.progress().done);
-            write(&folder.join(name), &generation.preview(&sd).await?.png()?)?;
+            let taesd = args.taesd.is_some();
+            let image = if taesd { generation.preview_by_taesd(&sd).await? } else { generation.preview(&sd).await? };
+            write(&folder.join(name), &image.png()?)?;
         }
     }
     eprintln!("{} steps in {:.1} s", params.steps, begun.elapsed().as_secs_f64());
@@ -171,6 +180,7 @@ fn params(args: &Args) -> Result<Params> {
         sampler: Sampler::from_name(&args.sampler)?,
         schedule: Some(Schedule::from_name(&args.scheduler)?),
         clip_skip: args.clip_skip,
+        decoder: if args.taesd.is_some() { Decoder::Taesd } else { Decoder::Vae },
         ..Params::default()
     };
     params.check()?;

@@ -138,7 +138,15 @@ export interface GenerateOptions {
   sTmin?: number;
   /** The greatest. Default: no limit. */
   sTmax?: number;
+  /**
+   * What turns latents into pixels: the VAE, or a TAESD that {@link StableDiffusion.loadVae} brought in, which does nearly
+   * the same for an eighteenth of the work. Default: `vae`.
+   */
+  decoder?: Decoder;
 }
+
+/** What turns latents into pixels: the model's VAE (or the one in its place), or TAESD, a tiny stand-in. */
+export type Decoder = 'vae' | 'taesd';
 
 /** Whose grammar a prompt has: ComfyUI's or AUTOMATIC1111's. */
 export type PromptSyntax = 'comfy' | 'a1111';
@@ -191,6 +199,7 @@ export interface Params {
   sTmin: number;
   /** `undefined` is no limit. */
   sTmax?: number;
+  decoder: Decoder;
 }
 
 /** Something that did not stop the picture but may not be what was meant, such as a missing embedding. */
@@ -374,9 +383,10 @@ export interface GenerateControl {
   signal?: AbortSignal;
   /**
    * Steps bring a preview. It costs next to nothing: the first one with a model or VAE also decodes 128×128 pixels, to learn
-   * the VAE's colours. Default: `false`.
+   * the VAE's colours. `taesd` previews have the picture's full size and are decoded by the TAESD that `loadVae` brought in,
+   * which is about a tenth of a step's work each. Default: `false`.
    */
-  preview?: boolean;
+  preview?: boolean | 'taesd';
 }
 
 /** What happens while a picture is made. */
@@ -400,7 +410,7 @@ export type GenerateEvent =
       /** Seconds left for the steps; `null` after the first one, which also compiles shaders. */
       etaSeconds: number | null;
       /**
-       * What the picture is going to be, a pixel for every 8×8 of it, where {@link GenerateControl.preview} asks for it.
+       * What the picture is going to be, where {@link GenerateControl.preview} asks for it: a pixel for every 8×8 of it, or all.
        * Steps have none while an earlier preview waits for an iteration to take it, and an iteration that starts late gets
        * the newest one only.
        */
@@ -533,10 +543,12 @@ export class StableDiffusion {
 
   /**
    * Replaces the model's VAE by that of a separate file (`.safetensors`), after the pictures that are waiting. If it fails
-   * or is aborted, the VAE stays as it was.
+   * or is aborted, the VAE stays as it was. A TAESD (`taesd_decoder.safetensors`, or diffusers' `AutoencoderTiny`) is told by
+   * its tensors and stands beside the VAE: it decodes where `decoder` or `preview` says `taesd`, on the GPU only.
+   * @returns which of the two it was.
    * @throws {WordbrushError} `WRONG_FAMILY`, `MISSING_TENSORS`, `READ`, …
    */
-  loadVae(source: ModelSource, options?: VaeOptions): Promise<void>;
+  loadVae(source: ModelSource, options?: VaeOptions): Promise<Decoder>;
 
   /** Removes one embedding; `false` when there is none of that name. */
   removeEmbedding(name: string): Promise<boolean>;

@@ -28,6 +28,7 @@ export const defaults = Object.freeze({
   seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
   promptSyntax: 'comfy', keepEmbeddingsWhole: false,
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', sNoise: 1, sChurn: 0, sTmin: 0,
+  decoder: 'vae',
 });
 
 export class WordbrushError extends Error {
@@ -152,7 +153,7 @@ export class StableDiffusion {
     const files = await filesOf(source);
     const rate = new Rate();
     const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
-    await this.#worker.call('openVae', { files }, { signal, onEvent });
+    return this.#worker.call('openVae', { files }, { signal, onEvent });
   }
 
   tokens(prompt, { promptSyntax } = {}) {
@@ -162,7 +163,7 @@ export class StableDiffusion {
 
   generate(options = {}, control = {}) {
     const { signal, preview = false } = known(control, GENERATE_CONTROL);
-    if (typeof preview !== 'boolean') throw new WordbrushError('BAD_OPTION', `preview is ${preview}; it must be true or false.`);
+    if (typeof preview !== 'boolean' && preview !== 'taesd') throw new WordbrushError('BAD_OPTION', `preview is ${preview}; it must be true, false or taesd.`);
     const given = defined(options);
     return new Generation(given, (onEvent) => this.#worker.call('generate', { options: given, preview }, { signal, onEvent }));
   }

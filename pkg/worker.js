@@ -141,7 +141,7 @@ async function openVae({ id, files }) {
   const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total } });
   stopIfAborted(id);
   report('open', 0, 0);
-  await turn(() => engine.openVae(files));
+  const kind = await turn(() => engine.openVae(files));
   const total = engine.total - modelBytes;
   try {
     await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
@@ -150,6 +150,7 @@ async function openVae({ id, files }) {
     throw error;
   }
   report('ready', total, total);
+  return kind;
 }
 
 async function loadAll(id, report) {
@@ -203,7 +204,7 @@ async function generate({ id, options, preview }) {
       const event = { type: 'step', step: generation.done, steps, ...clock(generation.done) };
       // A page that has not looked at the last preview needs no other.
       if (preview && !unseen.has(id)) {
-        event.preview = await turn(() => generation.preview());
+        event.preview = await turn(() => generation.preview(preview === 'taesd'));
         unseen.add(id);
       }
       self.postMessage({ id, event }, event.preview ? [event.preview.data.buffer] : []);

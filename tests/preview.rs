@@ -9,9 +9,12 @@ use std::path::Path;
 use std::rc::Rc;
 
 use checkpoints::{arrays, file, load};
-use wordbrush::files::{MemorySource, Source};
+use support::golden;
+use wordbrush::Code;
+use wordbrush::files::safetensors::header_of;
+use wordbrush::files::{DType, MemorySource, Source};
 use wordbrush::gpu::{Options, Storage};
-use wordbrush::pipeline::{Generation, Image, Params, StableDiffusion};
+use wordbrush::pipeline::{Decoder, Generation, Image, Params, StableDiffusion};
 
 fn small(prompt: &str) -> Params {
     Params { prompt: prompt.to_string(), steps: 3, width: 64, height: 64, ..Params::default() }
@@ -129,4 +132,78 @@ fn the_cpu_draws_the_same() {
         let far = cpu.rgba.iter().zip(&gpu.rgba).map(|(a, b)| a.abs_diff(*b)).max();
         assert!(far <= Some(2), "{far:?}");
     }
+}
+
+/// The arrays of `golden/models/taesd.safetensors`, called otherwise.
+fn taesd(rename: impl Fn(&str) -> String) -> Rc<dyn Source> {
+    let bytes = std::fs::read(golden("models/taesd.safetensors")).expect("a fixture");
+    let header = header_of("taesd", &bytes).expect("a header");
+    let arrays = header.arrays.iter().map(|array| {
+        let part = &bytes[array.offset as usize..][..array.length as usize];
+        (rename(&array.name), array.dtype, array.shape.clone(), part.to_vec())
+    });
+    Rc::new(MemorySource::new("some/taesd.safetensors", checkpoints::safetensors(&arrays.collect::<Vec<_>>())))
+}
+
+/// A name in the original's way, where the clamp is layer 0.
+fn original(name: &str) -> String {
+    let rest = name.strip_prefix("decoder.layers.").expect("a decoder's");
+    let (index, leaf) = rest.split_once('.').expect("an index");
+    format!("{}.{leaf}", index.parse::<usize>().expect("a number") + 1)
+}
+
+fn bring(sd: &mut StableDiffusion, source: Rc<dyn Source>) -> wordbrush::Result<Decoder> {
+    pollster::block_on(async {
+        let decoder = sd.open_vae(source).await?;
+        while sd.load().await? {}
+        Ok(decoder)
+    })
+}
+
+#[test]
+fn a_taesd_is_known_by_its_tensors_and_decodes_where_it_is_asked_to() {
+    let mut sd = load(file(&arrays("two_levels")), Storage::Packed);
+    let by_vae = small("a cat");
+    let by_taesd = Params { decoder: Decoder::Taesd, ..small("a cat") };
+    let early = pollster::block_on(sd.start(&by_taesd)).err().expect("no TAESD yet");
+    assert!(early.code == Code::BadOption && early.message.contains("taesd_decoder"), "{early}");
+    let (own, _) = watch(&sd, &by_vae, |_| false);
+
+    let mut pictures = Vec::new();
+    let names: [fn(&str) -> String; 4] = [
+        str::to_string,
+        original,
+        |name| format!("decoder.{}", original(name)),
+        |name| format!("taesd_decoder.{}", original(name)),
+    ];
+    for rename in names {
+        assert_eq!(bring(&mut sd, taesd(rename)).expect("a TAESD"), Decoder::Taesd);
+        pictures.push(watch(&sd, &by_taesd, |_| false).0);
+    }
+    assert!(pictures.iter().all(|picture| *picture == pictures[0]) && pictures[0] != own);
+    assert!(watch(&sd, &by_vae, |_| false).0 == own, "the VAE stays");
+    assert_eq!(sd.model().vae, None);
+
+    pollster::block_on(async {
+        let mut generation = sd.start(&by_taesd).await.expect("a start");
+        while generation.step().await.expect("a step") {}
+        // Euler's last step goes all the way: what it denoised is the picture.
+        assert!(generation.preview_by_taesd(&sd).await.expect("a preview") == pictures[0]);
+        let infotext = generation.recipe(&sd).extra;
+        assert!(infotext.contains(&("VAE Decoder".to_string(), "TAESD".to_string())), "{infotext:?}");
+    });
+}
+
+#[test]
+fn what_is_no_taesd_decoder_is_refused_by_name() {
+    let mut sd = load(file(&arrays("two_levels")), Storage::Packed);
+    let encoder = ["0.weight", "1.conv.0.weight", "3.conv.0.weight"];
+    let arrays: Vec<checkpoints::Array> =
+        encoder.iter().map(|name| ((*name).to_string(), DType::F16, vec![4, 4, 1, 1], vec![0; 32])).collect();
+    let encoder = Rc::new(MemorySource::new("taesd_encoder.safetensors", checkpoints::safetensors(&arrays)));
+    let error = bring(&mut sd, encoder).expect_err("an encoder");
+    assert!(error.code == Code::WrongFamily && error.message.contains("encoder"), "{error}");
+    let lacking = taesd(|name| original(name).replace("8.conv.2.weight", "8.conv.9.weight"));
+    let error = bring(&mut sd, lacking).expect_err("a tensor is missing");
+    assert_eq!(error.code, Code::MissingTensors, "{error}");
 }

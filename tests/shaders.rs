@@ -27,7 +27,7 @@ fn kernels() -> Vec<Kernel> {
     let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "groups", "groups_x"];
     let mut kernels = Vec::new();
     for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
-        for (kernel, activation) in [(1, 0), (1, 2), (3, 1)] {
+        for (kernel, activation) in [(1, 0), (1, 2), (3, 1), (3, 3)] {
             let files: &'static [&'static str] = match tile {
                 "gemm_direct.wgsl" => &["gemm.wgsl", "gemm_direct.wgsl"],
                 _ => &["gemm.wgsl", "gemm_tiled.wgsl"],
@@ -61,7 +61,8 @@ fn kernels() -> Vec<Kernel> {
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
     plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
     plain("weigh_windows", &["weigh_windows.wgsl"], &[], &["c"]);
-    plain("image", &["image.wgsl"], &[], &["pixels", "groups_x"]);
+    plain("soft_clamp", &["soft_clamp.wgsl"], &[], &["vectors"]);
+    plain("image", &["image.wgsl"], &["UNIT"], &["pixels", "groups_x"]);
     for registers in [2, 7] {
         kernels.push(Kernel {
             name: "sampler_step",

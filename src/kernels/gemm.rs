@@ -12,6 +12,8 @@ pub enum Activation {
     Silu,
     /// x · sigmoid(1.702 x), the GELU of OpenAI's CLIP.
     QuickGelu,
+    /// max(x, 0). The only one that follows the residual, as in TAESD's blocks.
+    Relu,
     /// value · gelu(gate) over interleaved columns: the result has half the columns.
     Geglu,
 }
@@ -52,7 +54,7 @@ pub struct Gemm<'a> {
     pub row_bias: Option<RowBias<'a>>,
     /// What follows.
     pub activation: Activation,
-    /// As the result; added last.
+    /// As the result; added last (but for a ReLU).
     pub residual: Option<&'a Tensor>,
     /// Filter geometry.
     pub geometry: Geometry,
@@ -161,5 +163,6 @@ fn activation_number(activation: Activation) -> usize {
         Activation::None | Activation::Geglu => 0,
         Activation::Silu => 1,
         Activation::QuickGelu => 2,
+        Activation::Relu => 3,
     }
 }

@@ -84,6 +84,9 @@ fn store_one(m: u32, n: u32, width: u32, value: vec4<f32>) {
   if (RESIDUAL) {
     y += load4(residual[at]);
   }
+  if (ACTIVATION == 3u) {
+    y = max(y, vec4<f32>());             // ReLU
+  }
   out[at] = store_out(y);
 }
 

@@ -8,7 +8,7 @@ use crate::prompt::{Scenario, Warning};
 use crate::samplers::{Levels, Op, Program, Reg, Request, Seeds, Sigmas, StepNoise};
 
 use super::networks::{Canvas, Start, Step};
-use super::{Conditioning, Image, Params, StableDiffusion};
+use super::{Conditioning, Decoder, Image, Params, StableDiffusion};
 
 /// Latent pixels are 8×8 pixels of the picture.
 pub(super) const FACTOR: usize = 8;
@@ -46,6 +46,9 @@ impl Generation {
     pub(super) async fn start(sd: &StableDiffusion, params: &Params, prompts: [Scenario; 2]) -> Result<Self> {
         params.check()?;
         sd.networks.check_size(params.width, params.height)?;
+        if params.decoder == Decoder::Taesd {
+            sd.networks.check_taesd(params.width, params.height)?;
+        }
         let trained = Sigmas::sd15();
         let levels = Levels::new(&request(params), &trained)?;
         let program = Rc::new(params.sampler.program(&levels.sigmas, &params.sampling));
@@ -214,7 +217,11 @@ impl Generation {
             return Err(Error::new(Code::NumericNan, sentence));
         }
         let (width, height) = (self.params.width, self.params.height);
-        let rgba = sd.networks.decode(&latents, [height / FACTOR, width / FACTOR]).await?;
+        let size = [height / FACTOR, width / FACTOR];
+        let rgba = match self.params.decoder {
+            Decoder::Vae => sd.networks.decode(&latents, size).await?,
+            Decoder::Taesd => sd.networks.decode_by_taesd(&latents, size).await?,
+        };
         Ok(Image { width, height, rgba })
     }
 }

@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
 use crate::files::Source;
-use crate::files::{Checkpoint, vae_file};
+use crate::files::{Checkpoint, taesd_file, vae_file};
 use crate::gpu::{Gpu, Options};
 use crate::prompt::{self, Library, Scenario, Syntax, Tokenizer, expand, scenario};
 
@@ -31,7 +31,7 @@ pub use generation::{Generation, Progress};
 pub use image::Image;
 pub use library::Craft;
 pub use model::Model;
-pub use params::Params;
+pub use params::{Decoder, Params};
 pub use recipe::{
     ETA, KEEP_WHOLE, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
 };
@@ -69,17 +69,29 @@ impl StableDiffusion {
     }
 
     fn of(model: Model, networks: Box<dyn Networks>) -> Result<Self> {
-        Ok(Self { networks, tokenizer: Tokenizer::clip()?, library: Library::new(), model, preview: RefCell::default() })
+        Ok(Self {
+            networks,
+            tokenizer: Tokenizer::clip()?,
+            library: Library::new(),
+            model,
+            preview: RefCell::default(),
+        })
     }
 
-    /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on.
+    /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on. A TAESD file is told
+    /// by its tensors: it decodes where [`Params::decoder`] or a preview asks for it.
     ///
     /// # Errors
     /// What is wrong with the file, in a sentence for the user. The VAE in use stays.
-    pub async fn open_vae(&mut self, source: Rc<dyn Source>) -> Result<()> {
+    pub async fn open_vae(&mut self, source: Rc<dyn Source>) -> Result<Decoder> {
         let name = source.name().rsplit('/').next().unwrap_or_default().to_string();
+        if let Some(checkpoint) = taesd_file::open(source.clone()).await? {
+            self.networks.open_taesd(checkpoint).await?;
+            return Ok(Decoder::Taesd);
+        }
         let checkpoint = vae_file::open(source).await?;
-        self.networks.open_vae(name, checkpoint).await
+        self.networks.open_vae(name, checkpoint).await?;
+        Ok(Decoder::Vae)
     }
 
     /// Brings in a slice of the checkpoint; false once all is there.
@@ -101,7 +113,7 @@ impl StableDiffusion {
         self.networks.loaded()
     }
 
-    /// Gives up a separate VAE that is not fully loaded.
+    /// Gives up a separate VAE or TAESD that is not fully loaded.
     pub fn drop_vae(&mut self) {
         self.networks.drop_vae();
     }

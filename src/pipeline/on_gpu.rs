@@ -6,9 +6,11 @@ use std::ops::Range;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
-use crate::kernels::{ROW, image, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows};
+use crate::kernels::{
+    ROW, image, image_from_unit, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows,
+};
 use crate::models::unet::Prepared;
-use crate::models::{Clip, Unet, Vae};
+use crate::models::{Clip, Taesd, Unet, Vae};
 use crate::prompt::{Syntax, WINDOW};
 use crate::weights::{Filling, Weights};
 
@@ -22,9 +24,16 @@ pub(super) struct OnGpu {
     unet: Unet,
     vae: Vae,
     filling: Filling,
-    /// A VAE that will take the place of the one in use once it is loaded.
-    next_vae: Option<(Vae, Filling, String)>,
+    taesd: Option<Taesd>,
+    /// What will take the place of the one in use once it is loaded.
+    next_vae: Option<(NextVae, Filling)>,
     vae_name: Option<String>,
+}
+
+/// A decoder on its way onto the GPU.
+enum NextVae {
+    Vae(Box<Vae>, String),
+    Taesd(Box<Taesd>),
 }
 
 impl OnGpu {
@@ -37,14 +46,14 @@ impl OnGpu {
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
         gpu.finish().await?;
-        Ok(Self { gpu, clip, unet, vae, filling, next_vae: None, vae_name: None })
+        Ok(Self { gpu, clip, unet, vae, filling, taesd: None, next_vae: None, vae_name: None })
     }
 
     async fn load_slice(&mut self) -> Result<bool> {
         if self.filling.step().await? {
             return Ok(true);
         }
-        let Some((_, filling, _)) = &mut self.next_vae else { return Ok(false) };
+        let Some((_, filling)) = &mut self.next_vae else { return Ok(false) };
         match filling.step().await {
             Ok(true) => return Ok(true),
             Ok(false) => {}
@@ -53,9 +62,10 @@ impl OnGpu {
                 return Err(error);
             }
         }
-        if let Some((vae, _, name)) = self.next_vae.take() {
-            self.vae = vae;
-            self.vae_name = Some(name);
+        match self.next_vae.take() {
+            Some((NextVae::Vae(vae, name), _)) => (self.vae, self.vae_name) = (*vae, Some(name)),
+            Some((NextVae::Taesd(taesd), _)) => self.taesd = Some(*taesd),
+            None => {}
         }
         Ok(false)
     }
@@ -80,6 +90,20 @@ impl OnGpu {
         });
         plan.run();
         Ok(bank)
+    }
+
+    /// Refuses a picture whose largest tensor cannot be bound.
+    fn check_room(&self, needed: u64, [width, height]: [usize; 2]) -> Result<()> {
+        let most = self.gpu.largest_tensor();
+        if needed > most {
+            let sentence = format!(
+                "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
+                needed >> 20,
+                most >> 20
+            );
+            return Err(Error::new(Code::BadOption, sentence));
+        }
+        Ok(())
     }
 
     /// Rows (windows, 77, C) with their positions added.
@@ -112,7 +136,7 @@ impl Networks for OnGpu {
     }
 
     fn loaded(&self) -> (u64, u64) {
-        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling, _)| (filling.loaded(), filling.total()));
+        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling)| (filling.loaded(), filling.total()));
         (self.filling.loaded() + more.0, self.filling.total() + more.1)
     }
 
@@ -124,7 +148,16 @@ impl Networks for OnGpu {
         Box::pin(async move {
             let weights = Weights::new(&self.gpu, checkpoint);
             let vae = Vae::load(&weights.at("vae"))?;
-            self.next_vae = Some((vae, weights.fill(), name));
+            self.next_vae = Some((NextVae::Vae(Box::new(vae), name), weights.fill()));
+            self.gpu.finish().await
+        })
+    }
+
+    fn open_taesd(&mut self, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let weights = Weights::new(&self.gpu, checkpoint);
+            let taesd = Taesd::load(&weights.at("taesd"))?;
+            self.next_vae = Some((NextVae::Taesd(Box::new(taesd)), weights.fill()));
             self.gpu.finish().await
         })
     }
@@ -138,16 +171,14 @@ impl Networks for OnGpu {
     }
 
     fn check_size(&self, width: usize, height: usize) -> Result<()> {
-        let (needed, most) = (self.vae.largest(width, height, self.gpu.storage().size()), self.gpu.largest_tensor());
-        if needed > most {
-            let sentence = format!(
-                "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
-                needed >> 20,
-                most >> 20
-            );
-            return Err(Error::new(Code::BadOption, sentence));
-        }
-        Ok(())
+        self.check_room(self.vae.largest(width, height, self.gpu.storage().size()), [width, height])
+    }
+
+    fn check_taesd(&self, width: usize, height: usize) -> Result<()> {
+        let none =
+            || Error::new(Code::BadOption, "there is no TAESD yet: load taesd_decoder.safetensors as a VAE first");
+        let taesd = self.taesd.as_ref().ok_or_else(none)?;
+        self.check_room(taesd.largest(width, height, self.gpu.storage().size()), [width, height])
     }
 
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
@@ -163,6 +194,17 @@ impl Networks for OnGpu {
                 let x = scale_latents(&latents, &scale, 1, gpu.storage());
                 image(&self.vae.decode(&x)).keep()
             });
+            plan.run();
+            rgba.read_bytes().await
+        })
+    }
+
+    fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            self.check_taesd(w * 8, h * 8)?;
+            let Some(taesd) = &self.taesd else { return Ok(Vec::new()) };
+            let latents = self.gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, h * w));
+            let (plan, rgba) = self.gpu.record("taesd", || image_from_unit(&taesd.decode(&latents)).keep());
             plan.run();
             rgba.read_bytes().await
         })

@@ -4,6 +4,16 @@ use crate::error::{Code, Error, Result};
 use crate::prompt::Syntax;
 use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
 
+/// What turns latents into a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decoder {
+    /// The model's VAE, or the separate one that took its place.
+    #[default]
+    Vae,
+    /// TAESD: nearly the same picture, for an eighteenth of the work.
+    Taesd,
+}
+
 /// Parameters of a picture. The defaults are those of the ComfyUI workflow this project starts from
 /// (nomadoor/Comfy-with-ComfyUI, SD1.5_embedding.json).
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +52,8 @@ pub struct Params {
     pub seed_delta: u64,
     /// 1: the text encoder's last layer; 2: the one before; …
     pub clip_skip: usize,
+    /// What decodes.
+    pub decoder: Decoder,
 }
 
 impl Default for Params {
@@ -64,6 +76,7 @@ impl Default for Params {
             variation: None,
             seed_delta: 0,
             clip_skip: 1,
+            decoder: Decoder::Vae,
         }
     }
 }

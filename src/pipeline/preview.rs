@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::samplers::torch_randn;
 
 use super::generation::FACTOR;
-use super::{Generation, Image, StableDiffusion};
+use super::{Generation, Image, Params, StableDiffusion};
 
 /// Side of the probe in latent pixels: the decoding of 128×128 pixels, a tenth of a step of 512×512, once.
 const SIDE: usize = 16;
@@ -122,8 +122,23 @@ impl Generation {
     /// Whatever the GPU reports.
     pub async fn preview(&self, sd: &StableDiffusion) -> Result<Image> {
         let denoised = self.denoised().await?;
-        let size = [self.params().height / FACTOR, self.params().width / FACTOR];
-        Ok(sd.previews().await?.draw(&denoised, size))
+        Ok(sd.previews().await?.draw(&denoised, self.latent_size()))
+    }
+
+    /// The same in full size, by TAESD.
+    ///
+    /// # Errors
+    /// [`Code::BadOption`](crate::Code::BadOption) without a TAESD, and whatever the GPU reports.
+    pub async fn preview_by_taesd(&self, sd: &StableDiffusion) -> Result<Image> {
+        let Params { width, height, .. } = *self.params();
+        sd.networks.check_taesd(width, height)?;
+        let denoised = self.denoised().await?;
+        let rgba = sd.networks.decode_by_taesd(&denoised, self.latent_size()).await?;
+        Ok(Image { width, height, rgba })
+    }
+
+    fn latent_size(&self) -> [usize; 2] {
+        [self.params().height / FACTOR, self.params().width / FACTOR]
     }
 }
 
@@ -138,9 +153,7 @@ mod tests {
         let pixels = SIDE * SIDE;
         let colours: Vec<[f32; 3]> = (0..pixels)
             .map(|i| {
-                [0, 1, 2].map(|c| {
-                    factors[4][c] + (0..4).map(|k| factors[k][c] * latents[k * pixels + i]).sum::<f32>()
-                })
+                [0, 1, 2].map(|c| factors[4][c] + (0..4).map(|k| factors[k][c] * latents[k * pixels + i]).sum::<f32>())
             })
             .collect();
         let found = Preview::fit(&latents, &colours);

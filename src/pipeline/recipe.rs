@@ -5,10 +5,13 @@ use crate::prompt::{Syntax, expand};
 use crate::recipe::{Dialect, Recipe, Rng, images};
 use crate::samplers::{Generator, Options};
 
-use super::{Generation, Image, Params, StableDiffusion};
+use super::{Decoder, Generation, Image, Params, StableDiffusion};
 
 /// How an infotext says that embeddings were kept whole: other programs pass over a key they do not know.
 pub const KEEP_WHOLE: (&str, &str) = ("Keep embeddings whole", "True");
+
+/// How an infotext says that TAESD decoded.
+const BY_TAESD: (&str, &str) = ("VAE Decoder", "TAESD");
 
 /// What A1111's infotexts call the settings of noise and sampler.
 pub const VARIATION_SEED: &str = "Variation seed";
@@ -79,6 +82,7 @@ fn extra(params: &Params) -> Vec<(String, String)> {
         (SIGMA_CHURN, changed(sampling.churn, usual.churn)),
         (SIGMA_TMIN, changed(sampling.churn_min, usual.churn_min)),
         (SIGMA_TMAX, changed(sampling.churn_max, usual.churn_max)),
+        (BY_TAESD.0, (params.decoder == Decoder::Taesd).then(|| BY_TAESD.1.to_string())),
         (KEEP_WHOLE.0, params.keep_embeddings_whole.then(|| KEEP_WHOLE.1.to_string())),
     ];
     settings.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()

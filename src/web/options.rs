@@ -5,7 +5,8 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Code, Error, Result};
 use crate::pipeline::{
-    ETA, Params, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
+    Decoder, ETA, Params, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED,
+    VARIATION_STRENGTH,
 };
 use crate::prompt::Syntax;
 use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
@@ -13,7 +14,7 @@ use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 21] = [
+const GENERATE: [&str; 22] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -35,6 +36,7 @@ const GENERATE: [&str; 21] = [
     "sChurn",
     "sTmin",
     "sTmax",
+    "decoder",
 ];
 
 /// Settings of the noise and the sampler, and what they are called in A1111's infotexts.
@@ -79,6 +81,7 @@ pub fn params(options: &JsValue) -> Result<Params> {
         },
         variation: variation(&fields)?,
         seed_delta: fields.seed("seedDelta")?.unwrap_or(0),
+        decoder: decoder(fields.text("decoder")?.as_deref())?,
     })
 }
 
@@ -91,6 +94,21 @@ fn sampling(fields: &Fields) -> Result<Options> {
         churn_min: fields.number("sTmin")?.unwrap_or(defaults.churn_min),
         churn_max: fields.number("sTmax")?.unwrap_or(defaults.churn_max),
     })
+}
+
+fn decoder(name: Option<&str>) -> Result<Decoder> {
+    let all = [Decoder::Vae, Decoder::Taesd];
+    let Some(name) = name else { return Ok(Decoder::Vae) };
+    let found = all.into_iter().find(|decoder| decoder_name(*decoder) == name);
+    found.ok_or_else(|| bad("decoder", &format!("\"{name}\""), "vae or taesd"))
+}
+
+/// What JavaScript calls a decoder.
+pub fn decoder_name(decoder: Decoder) -> &'static str {
+    match decoder {
+        Decoder::Vae => "vae",
+        Decoder::Taesd => "taesd",
+    }
 }
 
 fn variation(fields: &Fields) -> Result<Option<Variation>> {

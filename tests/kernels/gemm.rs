@@ -103,6 +103,9 @@ fn reference(case: &Case, d: &Data) -> Vec<f32> {
                 *x += r;
             }
         }
+        if case.activation == Activation::Relu {
+            result[width..].iter_mut().for_each(|x| *x = x.max(0.0));
+        }
     }
     result
 }
@@ -110,7 +113,8 @@ fn reference(case: &Case, d: &Data) -> Vec<f32> {
 fn activated(activation: Activation, row: &[f64]) -> Vec<f64> {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match activation {
-        Activation::None => row.to_vec(),
+        // A ReLU follows the residual, which is not here yet.
+        Activation::None | Activation::Relu => row.to_vec(),
         Activation::Silu => row.iter().map(|&x| x * sigmoid(x)).collect(),
         Activation::QuickGelu => row.iter().map(|&x| x * sigmoid(1.702 * x)).collect(),
         Activation::Geglu => row.chunks(8).flat_map(|pair| (0..4).map(move |i| pair[i] * gelu(pair[i + 4]))).collect(),
@@ -176,6 +180,8 @@ fn epilogues() {
     check(&Case { residual: true, row_bias: true, ..base });
     check(&Case { activation: Activation::Silu, ..base });
     check(&Case { activation: Activation::QuickGelu, residual: true, ..base });
+    check(&Case { activation: Activation::Relu, ..base });
+    check(&Case { activation: Activation::Relu, residual: true, bias: false, ..base });
     check(&Case { activation: Activation::Geglu, ..base });
     check(&Case { activation: Activation::Geglu, n: 136, input: [1, 1, 70], ..base });
 }

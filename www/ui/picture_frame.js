@@ -5,8 +5,10 @@ import { duration, fileName } from './format.js';
 class PictureFrame extends HTMLElement {
   #url = null;
 
+  // As `generate` takes it.
   get wantsPreviews() {
-    return this.querySelector('[name="previews"]').checked;
+    const { value } = this.querySelector('[name="previews"]');
+    return value === 'quick' ? true : value || false;
   }
 
   // Takes the picture's place until there is one, or until `endPreview`.
