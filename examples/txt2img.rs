@@ -77,6 +77,9 @@ struct Args {
     /// A TAESD file (taesd_decoder.safetensors), which then decodes the picture and its previews.
     #[arg(long)]
     taesd: Option<PathBuf>,
+    /// Decode in strips wherever that saves memory.
+    #[arg(long)]
+    vae_tiling: bool,
     /// A folder for previews, one after each step.
     #[arg(long)]
     preview: Option<PathBuf>,
@@ -181,6 +184,7 @@ fn params(args: &Args) -> Result<Params> {
         schedule: Some(Schedule::from_name(&args.scheduler)?),
         clip_skip: args.clip_skip,
         decoder: if args.taesd.is_some() { Decoder::Taesd } else { Decoder::Vae },
+        vae_tiling: args.vae_tiling,
         ..Params::default()
     };
     params.check()?;

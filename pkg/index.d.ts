@@ -143,7 +143,15 @@ export interface GenerateOptions {
    * the same for an eighteenth of the work. Default: `vae`.
    */
   decoder?: Decoder;
+  /**
+   * How the VAE decodes what is large: `auto` (the default) goes in strips of rows where the GPU cannot bind the whole, `true`
+   * wherever that saves memory, for about a third more of the VAE's work. The picture is the same but for rounding.
+   */
+  vaeTiling?: VaeTiling;
 }
+
+/** See {@link GenerateOptions.vaeTiling}. */
+export type VaeTiling = 'auto' | true;
 
 /** What turns latents into pixels: the model's VAE (or the one in its place), or TAESD, a tiny stand-in. */
 export type Decoder = 'vae' | 'taesd';
@@ -200,6 +208,7 @@ export interface Params {
   /** `undefined` is no limit. */
   sTmax?: number;
   decoder: Decoder;
+  vaeTiling: VaeTiling;
 }
 
 /** Something that did not stop the picture but may not be what was meant, such as a missing embedding. */

@@ -28,7 +28,7 @@ export const defaults = Object.freeze({
   seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
   promptSyntax: 'comfy', keepEmbeddingsWhole: false,
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', sNoise: 1, sChurn: 0, sTmin: 0,
-  decoder: 'vae',
+  decoder: 'vae', vaeTiling: 'auto',
 });
 
 export class WordbrushError extends Error {

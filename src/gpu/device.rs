@@ -181,6 +181,11 @@ impl Gpu {
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
+    /// The largest tensor that can exist; what is larger than [`largest_tensor`](Self::largest_tensor) is bound in parts.
+    pub fn largest_buffer(&self) -> u64 {
+        self.inner.device.limits().max_buffer_size
+    }
+
     /// Bytes that live buffers take on the GPU.
     pub fn allocated(&self) -> u64 {
         self.inner.allocated.now.get()

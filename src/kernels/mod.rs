@@ -27,8 +27,8 @@ mod weigh_tokens;
 mod weigh_windows;
 
 pub use attention::{Attention, Rows, Split, attention, attention_on};
-pub use gemm::{Activation, Gemm, Geometry, RowBias, Tile, gemm, gemm_on};
-pub use group_norm::{GroupNorm, group_norm};
+pub use gemm::{Activation, Gemm, Geometry, RowBias, Strip, Tile, gemm, gemm_on};
+pub use group_norm::{GroupNorm, Moments, group_norm};
 pub use image::{image, image_from_unit};
 pub use layer_norm::layer_norm;
 pub use pack_weights::{PackWeights, pack_weights};

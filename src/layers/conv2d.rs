@@ -53,6 +53,7 @@ impl Conv2d {
             residual: None,
             geometry: Geometry { kernel, stride: 1, padding: kernel / 2, stretched: None },
             out: None,
+            strip: None,
         }
     }
 

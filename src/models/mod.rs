@@ -7,6 +7,7 @@ pub mod taesd;
 pub mod unet;
 pub mod vae;
 
+pub use blocks::Room;
 pub use clip::Clip;
 pub use taesd::Taesd;
 pub use unet::Unet;

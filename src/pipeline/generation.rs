@@ -219,7 +219,7 @@ impl Generation {
         let (width, height) = (self.params.width, self.params.height);
         let size = [height / FACTOR, width / FACTOR];
         let rgba = match self.params.decoder {
-            Decoder::Vae => sd.networks.decode(&latents, size).await?,
+            Decoder::Vae => sd.networks.decode(&latents, size, self.params.vae_tiling).await?,
             Decoder::Taesd => sd.networks.decode_by_taesd(&latents, size).await?,
         };
         Ok(Image { width, height, rgba })

@@ -1,6 +1,7 @@
 //! A loaded model, and a picture in the making.
 
 mod conditioning;
+mod decoders;
 mod generation;
 mod image;
 mod library;

@@ -53,8 +53,8 @@ pub(super) trait Networks {
     /// Encodes the prompts and makes everything ready for the first step.
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>>;
 
-    /// Latents (4, h, w), as the sampler left them, → RGBA bytes (8h, 8w, 4).
-    fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>>;
+    /// Latents (4, h, w), as the sampler left them, → RGBA bytes (8h, 8w, 4). `tiled` saves memory where it can be saved.
+    fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>>;
 
     /// The same by TAESD, once [`check_taesd`](Self::check_taesd) has nothing against it.
     fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>>;

@@ -164,7 +164,7 @@ impl Networks for OnCpu {
         Box::pin(async move { Ok(Box::new(OnCpuCanvas::begin(self.reference()?, start)?) as Box<dyn Canvas>) })
     }
 
-    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2], _: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
         Box::pin(async move {
             let reference = self.reference()?;
             let scaled: Vec<f32> = latents.iter().map(|x| x * reference.latent_scale()).collect();

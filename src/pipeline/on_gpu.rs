@@ -3,18 +3,17 @@
 use std::cell::Cell;
 use std::ops::Range;
 
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
-use crate::kernels::{
-    ROW, image, image_from_unit, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows,
-};
+use crate::kernels::{ROW, matrix_offset, sampler_step, scale_latents, step_len, weigh_tokens, weigh_windows};
 use crate::models::unet::Prepared;
-use crate::models::{Clip, Taesd, Unet, Vae};
+use crate::models::{Clip, Unet, Vae};
 use crate::prompt::{Syntax, WINDOW};
 use crate::weights::{Filling, Weights};
 
 use super::conditioning::outside;
+use super::decoders::Decoders;
 use super::networks::{Canvas, DENOISED, NOISE, Networks, Start, Step, Windows};
 
 /// A checkpoint's networks on the GPU.
@@ -22,18 +21,8 @@ pub(super) struct OnGpu {
     gpu: Gpu,
     clip: Clip,
     unet: Unet,
-    vae: Vae,
+    decoders: Decoders,
     filling: Filling,
-    taesd: Option<Taesd>,
-    /// What will take the place of the one in use once it is loaded.
-    next_vae: Option<(NextVae, Filling)>,
-    vae_name: Option<String>,
-}
-
-/// A decoder on its way onto the GPU.
-enum NextVae {
-    Vae(Box<Vae>, String),
-    Taesd(Box<Taesd>),
 }
 
 impl OnGpu {
@@ -46,28 +35,14 @@ impl OnGpu {
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
         gpu.finish().await?;
-        Ok(Self { gpu, clip, unet, vae, filling, taesd: None, next_vae: None, vae_name: None })
+        Ok(Self { decoders: Decoders::new(&gpu, vae), gpu, clip, unet, filling })
     }
 
     async fn load_slice(&mut self) -> Result<bool> {
         if self.filling.step().await? {
             return Ok(true);
         }
-        let Some((_, filling)) = &mut self.next_vae else { return Ok(false) };
-        match filling.step().await {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => {
-                self.next_vae = None;
-                return Err(error);
-            }
-        }
-        match self.next_vae.take() {
-            Some((NextVae::Vae(vae, name), _)) => (self.vae, self.vae_name) = (*vae, Some(name)),
-            Some((NextVae::Taesd(taesd), _)) => self.taesd = Some(*taesd),
-            None => {}
-        }
-        Ok(false)
+        self.decoders.load_slice().await
     }
 
     /// Encodes all windows into one bank of weighed rows (windows, 77, C).
@@ -90,20 +65,6 @@ impl OnGpu {
         });
         plan.run();
         Ok(bank)
-    }
-
-    /// Refuses a picture whose largest tensor cannot be bound.
-    fn check_room(&self, needed: u64, [width, height]: [usize; 2]) -> Result<()> {
-        let most = self.gpu.largest_tensor();
-        if needed > most {
-            let sentence = format!(
-                "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
-                needed >> 20,
-                most >> 20
-            );
-            return Err(Error::new(Code::BadOption, sentence));
-        }
-        Ok(())
     }
 
     /// Rows (windows, 77, C) with their positions added.
@@ -136,7 +97,7 @@ impl Networks for OnGpu {
     }
 
     fn loaded(&self) -> (u64, u64) {
-        let more = self.next_vae.as_ref().map_or((0, 0), |(_, filling)| (filling.loaded(), filling.total()));
+        let more = self.decoders.loaded();
         (self.filling.loaded() + more.0, self.filling.total() + more.1)
     }
 
@@ -145,69 +106,39 @@ impl Networks for OnGpu {
     }
 
     fn open_vae(&mut self, name: String, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let weights = Weights::new(&self.gpu, checkpoint);
-            let vae = Vae::load(&weights.at("vae"))?;
-            self.next_vae = Some((NextVae::Vae(Box::new(vae), name), weights.fill()));
-            self.gpu.finish().await
-        })
+        Box::pin(self.decoders.open_vae(name, checkpoint))
     }
 
     fn open_taesd(&mut self, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let weights = Weights::new(&self.gpu, checkpoint);
-            let taesd = Taesd::load(&weights.at("taesd"))?;
-            self.next_vae = Some((NextVae::Taesd(Box::new(taesd)), weights.fill()));
-            self.gpu.finish().await
-        })
+        Box::pin(self.decoders.open_taesd(checkpoint))
     }
 
     fn drop_vae(&mut self) {
-        self.next_vae = None;
+        self.decoders.drop_next();
     }
 
     fn vae(&self) -> Option<&str> {
-        self.vae_name.as_deref()
+        self.decoders.vae_name()
     }
 
     fn check_size(&self, width: usize, height: usize) -> Result<()> {
-        self.check_room(self.vae.largest(width, height, self.gpu.storage().size()), [width, height])
+        self.decoders.check_size(width, height)
     }
 
     fn check_taesd(&self, width: usize, height: usize) -> Result<()> {
-        let none =
-            || Error::new(Code::BadOption, "there is no TAESD yet: load taesd_decoder.safetensors as a VAE first");
-        let taesd = self.taesd.as_ref().ok_or_else(none)?;
-        self.check_room(taesd.largest(width, height, self.gpu.storage().size()), [width, height])
+        self.decoders.check_taesd(width, height)
     }
 
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
         Box::pin(async move { Ok(Box::new(OnGpuCanvas::begin(self, start).await?) as Box<dyn Canvas>) })
     }
 
-    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
-        Box::pin(async move {
-            let gpu = &self.gpu;
-            let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, h * w));
-            let scale = gpu.upload("scale", &[4], Storage::F32, &[0.0, self.vae.latent_scale(), 0.0, 0.0]);
-            let (plan, rgba) = gpu.record("vae decode", || {
-                let x = scale_latents(&latents, &scale, 1, gpu.storage());
-                image(&self.vae.decode(&x)).keep()
-            });
-            plan.run();
-            rgba.read_bytes().await
-        })
+    fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(self.decoders.decode(latents, size, tiled))
     }
 
-    fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
-        Box::pin(async move {
-            self.check_taesd(w * 8, h * 8)?;
-            let Some(taesd) = &self.taesd else { return Ok(Vec::new()) };
-            let latents = self.gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, h * w));
-            let (plan, rgba) = self.gpu.record("taesd", || image_from_unit(&taesd.decode(&latents)).keep());
-            plan.run();
-            rgba.read_bytes().await
-        })
+    fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(self.decoders.decode_by_taesd(latents, size))
     }
 }
 
@@ -388,6 +319,6 @@ fn table(gpu: &Gpu, syntax: Syntax, weights: &[f32]) -> Tensor {
 }
 
 /// (4, pixels) → (pixels, 4).
-fn to_nhwc(values: &[f32], pixels: usize) -> Vec<f32> {
+pub(super) fn to_nhwc(values: &[f32], pixels: usize) -> Vec<f32> {
     (0..pixels).flat_map(|i| (0..4).map(move |c| values[c * pixels + i])).collect()
 }

@@ -54,6 +54,8 @@ pub struct Params {
     pub clip_skip: usize,
     /// What decodes.
     pub decoder: Decoder,
+    /// The VAE decodes in strips, in less memory and more time. A picture that is too large otherwise is so in any case.
+    pub vae_tiling: bool,
 }
 
 impl Default for Params {
@@ -77,6 +79,7 @@ impl Default for Params {
             seed_delta: 0,
             clip_skip: 1,
             decoder: Decoder::Vae,
+            vae_tiling: false,
         }
     }
 }

@@ -107,7 +107,7 @@ impl StableDiffusion {
             return Ok(known);
         }
         let latents = probe();
-        let picture = self.networks.decode(&latents, [SIDE; 2]).await?;
+        let picture = self.networks.decode(&latents, [SIDE; 2], false).await?;
         let fitted = Rc::new(Preview::fit(&latents, &means(&picture)));
         self.preview.replace(Some(fitted.clone()));
         Ok(fitted)

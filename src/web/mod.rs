@@ -15,12 +15,13 @@ use wasm_bindgen::prelude::*;
 
 use crate::error::{Code, Error, Result};
 use crate::files::Source;
-use crate::gpu::{Options, Storage};
+use crate::gpu::Options;
 use crate::pipeline::StableDiffusion;
 use crate::prompt::{Piece, Warning};
 
 use errors::to_js;
 use library::embedding_info;
+use options::Device;
 
 /// Runs once when the module is loaded: panics become readable console messages.
 #[wasm_bindgen(start)]
@@ -54,7 +55,7 @@ impl Engine {
     /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, url}`; several make
     /// a diffusers folder.
     pub async fn open(files: Array, options: JsValue) -> Result<Engine, JsValue> {
-        let (device, options) = open_options(&options).map_err(to_js)?;
+        let (device, options) = options::open(&options).map_err(to_js)?;
         let sources = sources::from_js(&files).await.map_err(to_js)?;
         let sd = open_on(device, sources, options).await.map_err(to_js)?;
         Ok(Engine { sd: Some(Rc::new(sd.into())) })
@@ -313,14 +314,6 @@ fn warnings_info(warnings: &[Warning]) -> Array {
     warnings.iter().map(|warning| JsValue::from(info(warning))).collect()
 }
 
-/// Where a model is computed.
-#[derive(Clone, Copy, PartialEq)]
-enum Device {
-    Auto,
-    Webgpu,
-    Cpu,
-}
-
 async fn open_on(device: Device, sources: Vec<Rc<dyn Source>>, options: Options) -> Result<StableDiffusion> {
     if device == Device::Cpu {
         return StableDiffusion::open_on_cpu(sources).await;
@@ -337,26 +330,4 @@ async fn open_on(device: Device, sources: Vec<Rc<dyn Source>>, options: Options)
         }
         opened => opened,
     }
-}
-
-fn open_options(options: &JsValue) -> Result<(Device, Options)> {
-    let fields = options::Fields::new(options, &["device", "dtype", "powerPreference"])?;
-    let device = match fields.text("device")?.as_deref() {
-        None | Some("auto") => Device::Auto,
-        Some("webgpu") => Device::Webgpu,
-        Some("cpu") => Device::Cpu,
-        Some(other) => return Err(options::bad("device", &format!("\"{other}\""), "auto, webgpu or cpu")),
-    };
-    let storage = match fields.text("dtype")?.as_deref() {
-        None | Some("auto") => None,
-        Some("f16") => Some(Storage::F16),
-        Some("packed") => Some(Storage::Packed),
-        Some("f32") => Some(Storage::F32),
-        Some(other) => {
-            let sentence = format!("dtype is \"{other}\"; it must be auto, f16, packed or f32");
-            return Err(Error::new(Code::BadOption, sentence));
-        }
-    };
-    let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
-    Ok((device, Options { storage, low_power, software: None }))
 }

@@ -4,6 +4,7 @@ use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Code, Error, Result};
+use crate::gpu::{self, Storage};
 use crate::pipeline::{
     Decoder, ETA, Params, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED,
     VARIATION_STRENGTH,
@@ -14,7 +15,7 @@ use crate::samplers::{Generator, Options, Sampler, Schedule, Tool, Variation};
 /// The fields of an options object whose names were checked.
 pub struct Fields<'a>(&'a JsValue);
 
-const GENERATE: [&str; 22] = [
+const GENERATE: [&str; 23] = [
     "prompt",
     "negativePrompt",
     "steps",
@@ -37,6 +38,7 @@ const GENERATE: [&str; 22] = [
     "sTmin",
     "sTmax",
     "decoder",
+    "vaeTiling",
 ];
 
 /// Settings of the noise and the sampler, and what they are called in A1111's infotexts.
@@ -50,6 +52,40 @@ pub const SETTINGS: [(&str, &str); 8] = [
     ("sTmin", SIGMA_TMIN),
     ("sTmax", SIGMA_TMAX),
 ];
+
+/// Where a model is computed.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Device {
+    /// The GPU, or the CPU where there is none and the model is small.
+    Auto,
+    /// The GPU.
+    Webgpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// Where and how a model is opened, from `LoadOptions`.
+pub fn open(options: &JsValue) -> Result<(Device, gpu::Options)> {
+    let fields = Fields::new(options, &["device", "dtype", "powerPreference"])?;
+    let device = match fields.text("device")?.as_deref() {
+        None | Some("auto") => Device::Auto,
+        Some("webgpu") => Device::Webgpu,
+        Some("cpu") => Device::Cpu,
+        Some(other) => return Err(bad("device", &format!("\"{other}\""), "auto, webgpu or cpu")),
+    };
+    let storage = match fields.text("dtype")?.as_deref() {
+        None | Some("auto") => None,
+        Some("f16") => Some(Storage::F16),
+        Some("packed") => Some(Storage::Packed),
+        Some("f32") => Some(Storage::F32),
+        Some(other) => {
+            let sentence = format!("dtype is \"{other}\"; it must be auto, f16, packed or f32");
+            return Err(Error::new(Code::BadOption, sentence));
+        }
+    };
+    let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
+    Ok((device, gpu::Options { storage, low_power, software: None }))
+}
 
 /// The parameters of a picture from `GenerateOptions`.
 pub fn params(options: &JsValue) -> Result<Params> {
@@ -82,6 +118,7 @@ pub fn params(options: &JsValue) -> Result<Params> {
         variation: variation(&fields)?,
         seed_delta: fields.seed("seedDelta")?.unwrap_or(0),
         decoder: decoder(fields.text("decoder")?.as_deref())?,
+        vae_tiling: vae_tiling(&fields)?,
     })
 }
 
@@ -101,6 +138,15 @@ fn decoder(name: Option<&str>) -> Result<Decoder> {
     let Some(name) = name else { return Ok(Decoder::Vae) };
     let found = all.into_iter().find(|decoder| decoder_name(*decoder) == name);
     found.ok_or_else(|| bad("decoder", &format!("\"{name}\""), "vae or taesd"))
+}
+
+fn vae_tiling(fields: &Fields) -> Result<bool> {
+    match fields.get("vaeTiling") {
+        None => Ok(false),
+        Some(value) if value.as_string().as_deref() == Some("auto") => Ok(false),
+        Some(value) if value.as_bool() == Some(true) => Ok(true),
+        Some(value) => Err(bad("vaeTiling", &shown(&value), "true or auto")),
+    }
 }
 
 /// What JavaScript calls a decoder.

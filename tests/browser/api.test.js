@@ -77,6 +77,9 @@ test('options: unknown names and useless values are refused by name', async () =
     [{ seed: 2 ** 60 }, 'BAD_OPTION', /seed/],
     [{ clipSkip: 0 }, 'BAD_OPTION', /clip ?skip/i],
     [{ prompt: 3 }, 'BAD_OPTION', /prompt/],
+    [{ decoder: 'tea' }, 'BAD_OPTION', /tea/],
+    [{ decoder: 'taesd' }, 'BAD_OPTION', /taesd_decoder/],
+    [{ vaeTiling: false }, 'BAD_OPTION', /vaeTiling/],
   ];
   const errors = await page.evaluate(
     (all) => Promise.all(all.map((options) => failure(sd.generate(options)))),

@@ -67,4 +67,32 @@ test('a slow page gets fewer, none of them twice; the newest alone is kept', asy
   assert.deepEqual(late, [seen.at(-1)]);
 });
 
+test('the page shows previews while it is asked to, then the picture; a TAESD can be chosen once it is there', async () => {
+  const { page: www, problems: uncaught } = await openPage(browser, `${server.url}/www/`);
+  const visible = async () => www.locator('figure > :not(figcaption):not([hidden])').evaluateAll((all) => all.map(({ tagName }) => tagName));
+  const make = async () => {
+    await www.getByRole('button', { name: 'Generate' }).click();
+    await www.locator('#progress', { hasText: /Step \d\d+ of 150/ }).waitFor();
+    const during = await visible();
+    await www.locator('#generate[aria-disabled="false"]').waitFor();
+    return [during, await visible()];
+  };
+  const previews = www.getByLabel('Previews');
+  await www.locator('#model-file').setInputFiles({ name: 'model.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await www.locator('#model-status', { hasText: 'is loaded' }).waitFor();
+  await www.getByLabel('Steps', { exact: true }).fill('150');
+  assert.deepEqual(await make(), [['CANVAS'], ['IMG']]);
+  await previews.selectOption('none');
+  assert.deepEqual(await make(), [['IMG'], ['IMG']]);
+  const offered = () => www.locator('option[value="taesd"]').evaluateAll((all) => all.map(({ disabled }) => !disabled));
+  assert.deepEqual(await offered(), [false, false]);
+  await www.locator('#vae-file').setInputFiles({ name: 'taesd_decoder.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await www.locator('#model-status', { hasText: 'beside it taesd_decoder.safetensors' }).waitFor();
+  assert.deepEqual(await offered(), [true, true]);
+  await previews.selectOption('by TAESD');
+  assert.deepEqual(await make(), [['CANVAS'], ['IMG']]);
+  assert.deepEqual(uncaught, []);
+  await www.close();
+});
+
 test('nothing was left uncaught', () => assert.deepEqual(problems, []));

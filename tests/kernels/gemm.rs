@@ -1,5 +1,5 @@
 use wordbrush::gpu::{Storage, Tensor};
-use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Tile, gemm_on};
+use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Strip, Tile, gemm_on};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -159,6 +159,7 @@ fn check(case: &Case) {
                             stretched: case.stretched,
                         },
                         out: None,
+                        strip: None,
                     },
                 )
             });
@@ -226,9 +227,66 @@ fn a_product_can_be_stored_in_f32() {
                     residual: None,
                     geometry,
                     out: Some(Storage::F32),
+                    strip: None,
                 },
             )
         });
         assert_eq!(found, [1.0 + 1.0 / 65536.0 + 4.0 / 1024.0; 8]);
+    }
+}
+
+fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, strip: Option<Strip<'a>>) -> Gemm<'a> {
+    let stretched = doubled.then(|| (input.shape()[1] * 2, input.shape()[2] * 2));
+    Gemm {
+        input,
+        input2: None,
+        weight,
+        bias: None,
+        row_bias: None,
+        activation: Activation::None,
+        residual: None,
+        geometry: Geometry { kernel: 3, stride: 1, padding: 1, stretched },
+        out: None,
+        strip,
+    }
+}
+
+/// Rows of a convolution alone are those of the whole, wherever the strip lies; what is added is added.
+#[test]
+fn strips_of_convolutions() {
+    let (h, w, c, n) = (11, 8, 32, 32);
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(9);
+        let input = tensor(&gpu, &[1, h, w, c], storage, &numbers.take(h * w * c, storage));
+        let weight = tensor(&gpu, &[3, 3, c, n], storage, &numbers.take(9 * c * n, storage));
+        for doubled in [false, true] {
+            let factor = if doubled { 2 } else { 1 };
+            let (out_h, out_w) = (h * factor, w * factor);
+            let before = numbers.take(out_h * out_w * n, storage);
+            let residual = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
+            for tile in [Tile::Direct, Tile::Tiled] {
+                for add in [false, true] {
+                    let added = add.then_some(&residual);
+                    let whole = run(&gpu, || {
+                        gemm_on(tile, &Gemm { residual: added, ..convolution(&input, &weight, doubled, None) })
+                    });
+                    let out = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
+                    let (plan, ()) = gpu.record("strips", || {
+                        for first in (0..out_h).step_by(4) {
+                            let rows = first..(first + 4).min(out_h);
+                            let needed = rows.start.saturating_sub(1)..(rows.end + 1).min(out_h);
+                            let there = needed.start / factor..needed.end.div_ceil(factor);
+                            let above = rows.start - there.start * factor;
+                            let strip = Strip { above, out: &out.rows(rows), add };
+                            gemm_on(tile, &convolution(&input.rows(there), &weight, doubled, Some(strip)));
+                        }
+                    });
+                    plan.run();
+                    let found = pollster::block_on(out.read()).expect("read");
+                    close(&format!("{tile:?} doubled {doubled} add {add}"), storage, &found, &whole);
+                }
+            }
+        }
     }
 }

@@ -52,7 +52,7 @@ export class Engine {
     if (this.#vae) {
       this.loaded += 100;
       if (this.loaded < this.total) return true;
-      this.opened.vae = this.#vae;
+      if (!this.#vae.startsWith('taesd')) this.opened.vae = this.#vae;
       this.#vae = null;
       this.loaded = this.total = 1000;
       return false;
@@ -68,6 +68,7 @@ export class Engine {
     this.#vae = name;
     this.loaded = 1000;
     this.total = name.startsWith('slow') ? 100_000 : 1400;
+    return name.startsWith('taesd') ? 'taesd' : 'vae';
   }
 
   dropVae() {}
