@@ -8,10 +8,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use clap::Parser;
+use serde_json::Value;
+use wordbrush::Result;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::{Options, Storage};
-use wordbrush::pipeline::{Params, StableDiffusion};
+use wordbrush::pipeline::{Generation, Params, StableDiffusion};
 
 #[derive(Parser)]
 struct Args {
@@ -30,6 +32,9 @@ struct Args {
     /// gpu or software: which kernels, whatever the adapter is.
     #[arg(long)]
     kernels: Option<String>,
+    /// Bring previews in blocks of six steps, between blocks without, and tell both times: take 40 steps or so.
+    #[arg(long)]
+    preview: bool,
     /// Leave the decoder out.
     #[arg(long)]
     no_decode: bool,
@@ -47,7 +52,7 @@ fn main() {
     pollster::block_on(measure(&args)).unwrap_or_else(|e| panic!("{e}"));
 }
 
-async fn measure(args: &Args) -> wordbrush::Result<()> {
+async fn measure(args: &Args) -> Result<()> {
     let storage = [Storage::F32, Storage::F16, Storage::Packed].into_iter();
     let options = Options {
         storage: args.dtype.as_ref().and_then(|name| storage.clone().find(|storage| storage.name() == name)),
@@ -72,9 +77,10 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
     let mut generation = sd.start(&params).await?;
     let stats = generation.step_stats().expect("a plan");
     generation.step().await?;
-    let begun = Instant::now();
+    let (preview, begun) = (previews(args, &sd, &mut generation).await?, Instant::now());
     while generation.step().await? {}
-    let step = begun.elapsed().as_secs_f64() / args.steps as f64;
+    // Null where previews were measured, which tell their own.
+    let step = if preview.is_some() { f64::NAN } else { begun.elapsed().as_secs_f64() / args.steps as f64 };
     let sampled = gpu.peak();
     let begun = Instant::now();
     let decode = if args.no_decode {
@@ -93,8 +99,38 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
         "step": { "dispatches": stats.dispatches, "submits": stats.submits, "gflop": stats.flops as f64 / 1e9,
                   "arena_mib": stats.arena as f64 / 1048576.0, "s": step, "gflop_per_s": stats.flops as f64 / 1e9 / step },
         "decode_s": decode,
+        "preview": preview,
         "gpu_bytes": { "loaded": loaded, "sampling": sampled, "peak": gpu.peak() },
     });
     println!("{line}");
     Ok(())
+}
+
+/// Times of steps with and without a preview, block by block on the same run, and of the first preview.
+async fn previews(args: &Args, sd: &StableDiffusion, generation: &mut Generation) -> Result<Option<Value>> {
+    const BLOCK: usize = 6;
+    if !args.preview {
+        return Ok(None);
+    }
+    let begun = Instant::now();
+    generation.preview(sd).await?;
+    let first = begun.elapsed().as_secs_f64();
+    let mut times = [Vec::new(), Vec::new()];
+    for i in 0..args.steps {
+        let looking = i / BLOCK % 2;
+        let begun = Instant::now();
+        generation.step().await?;
+        if looking == 1 {
+            generation.preview(sd).await?;
+        }
+        // A block's first step still does, or does not yet do, what the block before it asked for.
+        if i % BLOCK > 0 {
+            times[looking].push(begun.elapsed().as_secs_f64());
+        }
+    }
+    let [without, with] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied()
+    });
+    Ok(Some(serde_json::json!({ "first_s": first, "step_s": without, "step_with_preview_s": with })))
 }

@@ -9,7 +9,7 @@ use clap::Parser;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::{Options, Storage};
-use wordbrush::pipeline::{Generation, Hires, Image, Init, Params, Picture, StableDiffusion, Upscaler};
+use wordbrush::pipeline::{Decoder, Generation, Hires, Image, Init, Params, Picture, StableDiffusion, Upscaler};
 use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool, torch_randn};
 use wordbrush::{Code, Error, Result};
@@ -110,6 +110,15 @@ struct Args {
     /// Where the picture goes.
     #[arg(long)]
     out: PathBuf,
+    /// A TAESD file (taesd_decoder.safetensors), which then decodes the picture and its previews.
+    #[arg(long)]
+    taesd: Option<PathBuf>,
+    /// Decode in strips wherever that saves memory.
+    #[arg(long)]
+    vae_tiling: bool,
+    /// A folder for previews, one after each step.
+    #[arg(long)]
+    preview: Option<PathBuf>,
     /// Where noise, conditioning, uncond and latents go, as f32 safetensors.
     #[arg(long)]
     latents: Option<PathBuf>,
@@ -141,6 +150,10 @@ async fn run(args: &Args) -> Result<()> {
         sd.open_vae(sources(vae)?.swap_remove(0)).await?;
     }
     while sd.load().await? {}
+    if let Some(taesd) = &args.taesd {
+        sd.open_vae(sources(taesd)?.swap_remove(0)).await?;
+    }
+    while sd.load().await? {}
     eprintln!("loaded {} MB in {:.1} s", sd.loaded().1 / 1_000_000, begun.elapsed().as_secs_f64());
     if let Some(folder) = &args.embeddings {
         add_embeddings(&mut sd, folder)?;
@@ -158,7 +171,16 @@ async fn run(args: &Args) -> Result<()> {
         );
     }
     let begun = Instant::now();
-    while generation.step().await? {}
+    let mut more = true;
+    while more {
+        more = generation.step().await?;
+        if let Some(folder) = &args.preview {
+            let name = format!("step_{:02}.png", generation.progress().done);
+            let taesd = args.taesd.is_some();
+            let image = if taesd { generation.preview_by_taesd(&sd).await? } else { generation.preview(&sd).await? };
+            write(&folder.join(name), &image.png()?)?;
+        }
+    }
     eprintln!("{} steps in {:.1} s", params.steps, begun.elapsed().as_secs_f64());
     if let Some(scale) = args.hires {
         let (upscaler, denoise) = (Upscaler::from_name(&args.upscaler)?, args.hires_denoise);
@@ -223,6 +245,8 @@ fn params(args: &Args) -> Result<Params> {
         cfg_rescale: args.cfg_rescale,
         guidance_start: args.guidance_start,
         guidance_end: args.guidance_end,
+        decoder: if args.taesd.is_some() { Decoder::Taesd } else { Decoder::Vae },
+        vae_tiling: args.vae_tiling,
         ..Params::default()
     };
     params.check()?;

@@ -31,6 +31,7 @@ export const defaults = Object.freeze({
   seed: '1234', sampler: 'euler', scheduler: 'normal', clipSkip: 1,
   promptSyntax: 'comfy', keepEmbeddingsWhole: false,
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', sNoise: 1, sChurn: 0, sTmin: 0,
+  decoder: 'vae', vaeTiling: 'auto',
 });
 
 export class WordbrushError extends Error {
@@ -155,7 +156,7 @@ export class StableDiffusion {
     const files = await filesOf(source);
     const rate = new Rate();
     const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
-    await this.#worker.call('openVae', { files }, { signal, onEvent });
+    return this.#worker.call('openVae', { files }, { signal, onEvent });
   }
 
   tokens(prompt, { promptSyntax } = {}) {
@@ -163,12 +164,14 @@ export class StableDiffusion {
   }
   memory() { return this.#worker.call('memory', {}); }
 
-  generate(options = {}, { signal } = {}) {
+  generate(options = {}, control = {}) {
+    const { signal, preview = false } = known(control, GENERATE_CONTROL);
+    if (typeof preview !== 'boolean' && preview !== 'taesd') throw new WordbrushError('BAD_OPTION', `preview is ${preview}; it must be true, false or taesd.`);
     const given = defined(Array.isArray(options?.notes) ? optionsOf(options) : options);
     const { hires } = given;
     return new Generation(given, async (onEvent) => {
       const { hires: _, ...options } = await withPixels(given);
-      return this.#worker.call('generate', { options, hires }, { signal, onEvent });
+      return this.#worker.call('generate', { options, hires, preview }, { signal, onEvent });
     });
   }
 
@@ -226,12 +229,13 @@ function optionsOf(recipe) {
 // One picture in the making: awaiting it gives the result, iterating over it gives the events.
 class Generation {
   #events = [];
+  #newest = null; // {at, seen}: the event that holds the newest preview, and what tells the worker that it was looked at
   #settled = null;
   #wake = [];
   #result;
 
   constructor(options, start) {
-    const onEvent = (event) => this.#push(event);
+    const onEvent = (event, seen) => this.#push(event.preview ? this.#previewed(event, seen) : event);
     this.#result = start(onEvent).then(({ images: made, params, warnings, seconds }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
@@ -249,6 +253,22 @@ class Generation {
     });
   }
 
+  // Of all events only the newest preview is kept.
+  #previewed(event, seen) {
+    if (this.#newest) {
+      const { preview, ...rest } = this.#events[this.#newest.at];
+      this.#events[this.#newest.at] = rest;
+    }
+    this.#newest = { at: this.#events.length, seen };
+    const { data, width, height } = event.preview;
+    return { ...event, preview: new ImageData(data, width, height) };
+  }
+
+  #take(at) {
+    if (at === this.#newest?.at) this.#newest.seen();
+    return this.#events[at];
+  }
+
   #push(event) {
     if (event) this.#events.push(event);
     for (const wake of this.#wake.splice(0)) wake();
@@ -260,7 +280,7 @@ class Generation {
 
   async *[Symbol.asyncIterator]() {
     for (let next = 0; ;) {
-      if (next < this.#events.length) yield this.#events[next++];
+      if (next < this.#events.length) yield this.#take(next++);
       else if (this.#settled?.thrown) throw this.#settled.error;
       else if (this.#settled) return;
       else await new Promise((resolve) => { this.#wake.push(resolve); });
@@ -308,7 +328,7 @@ class EngineWorker {
 
   #receive({ id, event, value, error, fatal }) {
     if (fatal) this.stop(crash(fatal));
-    else if (event) this.#calls.get(id)?.onEvent?.(event);
+    else if (event) this.#calls.get(id)?.onEvent?.(event, () => this.#worker.postMessage({ type: 'seen', id }));
     else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message));
     else this.#settle(id)?.resolve(value);
   }
@@ -367,6 +387,7 @@ class Rate {
 const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference'];
 const EMBEDDING_OPTIONS = ['name'];
 const VAE_OPTIONS = ['onProgress', 'signal'];
+const GENERATE_CONTROL = ['signal', 'preview'];
 
 function known(options, names) {
   const unknown = Object.keys(options).find((name) => !names.includes(name));

@@ -14,6 +14,7 @@ let hashed = true;
 let modelBytes = 0;
 const waiting = [];
 const aborted = new Set();
+const unseen = new Set(); // calls whose last preview the page has not looked at yet
 const breath = new MessageChannel();
 
 const QUICK = {
@@ -30,6 +31,7 @@ const JOBS = { open, openVae, generate, readRecipe, recipeText, dispose };
 
 self.onmessage = ({ data }) => {
   if (data.type === 'abort') aborted.add(data.id);
+  else if (data.type === 'seen') unseen.delete(data.id);
   else if (data.type in JOBS) queue(data);
   else if (inEngine) waiting.push(data);
   else answer(data, QUICK[data.type]);
@@ -139,7 +141,7 @@ async function openVae({ id, files }) {
   const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total } });
   stopIfAborted(id);
   report('open', 0, 0);
-  await turn(() => engine.openVae(files));
+  const kind = await turn(() => engine.openVae(files));
   const total = engine.total - modelBytes;
   try {
     await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
@@ -148,6 +150,7 @@ async function openVae({ id, files }) {
     throw error;
   }
   report('ready', total, total);
+  return kind;
 }
 
 async function loadAll(id, report) {
@@ -180,7 +183,7 @@ async function importEngine() {
   }
 }
 
-async function generate({ id, options, hires }) {
+async function generate({ id, options, hires, preview }) {
   stopIfAborted(id);
   const began = performance.now();
   let generation = await turn(() => engine.start(options));
@@ -194,7 +197,7 @@ async function generate({ id, options, hires }) {
       id,
       event: { type: 'tokens', positive: tokens(options.prompt), negative: tokens(options.negativePrompt), warnings, seed },
     });
-    await allSteps(id, generation, 1);
+    await allSteps(id, generation, preview, 1);
     if (hires) {
       const first = generation;
       try {
@@ -202,7 +205,7 @@ async function generate({ id, options, hires }) {
       } finally {
         if (generation !== first) first.free();
       }
-      await allSteps(id, generation, 2);
+      await allSteps(id, generation, preview, 2);
     }
     const { width, height } = generation;
     // What is left of the hash is done now: the same picture must be the same file whether it was made at once or later.
@@ -220,17 +223,24 @@ async function generate({ id, options, hires }) {
     const seconds = (performance.now() - began) / 1000;
     return { images, params: { steps, width, height }, warnings, seconds };
   } finally {
+    unseen.delete(id);
     generation.free();
   }
 }
 
-async function allSteps(id, generation, pass) {
+async function allSteps(id, generation, preview, pass) {
   const { steps } = generation;
   const clock = stepClock(steps);
   for (let more = true; more;) {
     stopIfAborted(id);
     more = await turn(() => generation.step());
-    self.postMessage({ id, event: { type: 'step', pass, step: generation.done, steps, ...clock(generation.done) } });
+    const event = { type: 'step', pass, step: generation.done, steps, ...clock(generation.done) };
+    // A page that has not looked at the last preview needs no other.
+    if (preview && !unseen.has(id)) {
+      event.preview = await turn(() => generation.preview(preview === 'taesd'));
+      unseen.add(id);
+    }
+    self.postMessage({ id, event }, event.preview ? [event.preview.data.buffer] : []);
   }
 }
 

@@ -6,9 +6,9 @@
 mod support;
 
 use support::{Fixture, STORAGES, gpu, model, relative_error, run, tensor, to_nhwc};
-use wordbrush::files::Checkpoint;
+use wordbrush::files::{Checkpoint, taesd_file};
 use wordbrush::gpu::{Gpu, Storage};
-use wordbrush::models::{Clip, Unet, Vae};
+use wordbrush::models::{Clip, Taesd, Unet, Vae};
 use wordbrush::reference::Reference;
 use wordbrush::weights::Weights;
 
@@ -160,6 +160,31 @@ fn vae() {
                 let expected = to_nhwc(fixture.numbers(&format!("image.{size}")), 3, 64 * h * w);
                 within(&format!("{name} vae {size}"), storage, &found, &expected);
             }
+        }
+    }
+}
+
+/// `golden/make_taesd.py`. As for the VAE: only the order of sums differs in f32, and halves round each layer's result.
+#[test]
+fn taesd() {
+    let fixture = Fixture::read("taesd.images");
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let taesd = pollster::block_on(async {
+            let checkpoint = taesd_file::open(model("taesd")).await.expect("a file").expect("a TAESD");
+            let weights = Weights::new(&gpu, checkpoint);
+            let taesd = Taesd::load(&weights.at("taesd")).expect("taesd");
+            let mut filling = weights.fill();
+            while filling.step().await.expect("filling") {}
+            taesd
+        });
+        for size in ["8x8", "5x7"] {
+            let latents = format!("latents.{size}");
+            let (h, w) = (fixture.shape(&latents)[2], fixture.shape(&latents)[3]);
+            let x = tensor(&gpu, &[1, h, w, 4], Storage::F32, &to_nhwc(fixture.numbers(&latents), 4, h * w));
+            let found = run(&gpu, || taesd.decode(&x));
+            let expected = to_nhwc(fixture.numbers(&format!("image.{size}")), 3, 64 * h * w);
+            within(&format!("taesd {size}"), storage, &found, &expected);
         }
     }
 }

@@ -225,10 +225,6 @@ fn parameters_that_cannot_be_used() {
     assert!(refused(Params { height: 1 << 20, ..good.clone() }).contains("multiple of 8"));
     assert!(refused(Params { steps: 0, ..good.clone() }).contains('0'));
     assert!(refused(Params { steps: 100_000, ..good.clone() }).contains("100000"));
-    // Allowed by the rules, but not by what lavapipe binds at once; a GPU with more room may draw it.
-    if sd.gpu().expect("a GPU").largest_tensor() <= 128 << 20 {
-        assert!(refused(Params { width: 2048, height: 2048, ..good.clone() }).contains("MiB"));
-    }
     assert!(refused(Params { cfg: f32::NAN, ..good.clone() }).contains("NaN"));
     assert!(refused(Params { clip_skip: 0, ..good.clone() }).contains("clip skip"));
     generate(&sd, &good);

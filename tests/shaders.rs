@@ -5,7 +5,8 @@ use wordbrush::gpu::{Storage, Value, header};
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed];
 
-const MAY_BE_ZERO: [&str; 8] = ["c2", "pad", "q_offset", "k_offset", "v_offset", "first", "column", "half_columns"];
+const MAY_BE_ZERO: [&str; 10] =
+    ["c2", "pad", "above", "first_slab", "q_offset", "k_offset", "v_offset", "first", "column", "half_columns"];
 
 type Values = Vec<(&'static str, Value)>;
 
@@ -19,17 +20,19 @@ struct Kernel {
 }
 
 fn kernels() -> Vec<Kernel> {
-    let gemm =
-        &["rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad"];
-    let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"];
+    let gemm = &[
+        "rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad",
+        "above",
+    ];
+    let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD", "GEGLU"];
     let attention = &[
         "queries", "key_rows", "first", "each", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
         "v_offset",
     ];
-    let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "groups", "groups_x"];
+    let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "first_slab", "groups", "groups_x"];
     let mut kernels = Vec::new();
     for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
-        for (kernel, activation) in [(1, 0), (1, 2), (3, 1)] {
+        for (kernel, activation) in [(1, 0), (1, 2), (3, 1), (3, 3)] {
             let files: &'static [&'static str] = match tile {
                 "gemm_direct.wgsl" => &["gemm.wgsl", "gemm_direct.wgsl"],
                 _ => &["gemm.wgsl", "gemm_tiled.wgsl"],
@@ -64,7 +67,8 @@ fn kernels() -> Vec<Kernel> {
     plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
     plain("rescale_guidance", &["rescale_guidance.wgsl"], &[], &["all", "picture", "batch"]);
     plain("weigh_windows", &["weigh_windows.wgsl"], &[], &["c"]);
-    plain("image", &["image.wgsl"], &[], &["pixels", "groups_x"]);
+    plain("soft_clamp", &["soft_clamp.wgsl"], &[], &["vectors"]);
+    plain("image", &["image.wgsl"], &["UNIT"], &["pixels", "groups_x"]);
     for registers in [2, 7] {
         kernels.push(Kernel {
             name: "sampler_step",

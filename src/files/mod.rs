@@ -18,6 +18,7 @@ pub mod safetensors;
 pub mod sniff;
 pub mod source;
 mod stego;
+pub mod taesd_file;
 pub mod textual_inversion;
 mod ti_json;
 mod ti_layout;

@@ -26,7 +26,7 @@ pub struct Spot {
 }
 
 /// Storage bindings start at multiples of this.
-const ALIGNMENT: u64 = 256;
+pub const ALIGNMENT: u64 = 256;
 
 /// A place for each life and the sizes of the slabs. `largest` is the most bytes a slab may have; `slabs` are there
 /// already and may be used.
@@ -35,11 +35,19 @@ pub fn lay_out(lives: &[Life], largest: u64, slabs: &[u64]) -> (Vec<Spot>, Vec<u
     order.sort_by_key(|&i| lives[i].first);
     let mut spots: Vec<Option<Spot>> = vec![None; lives.len()];
     let mut slabs = slabs.to_vec();
+    // What is written in parts has inputs that come after its first one: they must keep out of its slab as well.
+    let mut results: Vec<Vec<usize>> = vec![Vec::new(); lives.len()];
+    for (i, life) in lives.iter().enumerate() {
+        life.inputs.iter().for_each(|&input| results[input].push(i));
+    }
 
     for &i in &order {
         let life = &lives[i];
         let bytes = life.bytes.next_multiple_of(ALIGNMENT);
-        let taken = |slab: usize| life.inputs.iter().any(|&input| spots[input].is_some_and(|spot| spot.slab == slab));
+        let taken = |slab: usize| {
+            let mut apart = life.inputs.iter().chain(&results[i]);
+            apart.any(|&other| spots[other].is_some_and(|spot| spot.slab == slab))
+        };
         // The slab that grows least; the first of equals, which keeps the number of slabs small.
         let best = (0..slabs.len())
             .filter(|&slab| !taken(slab))
@@ -105,6 +113,14 @@ mod tests {
                 assert!(!together || apart, "{i} and {j} overlap");
             }
         }
+    }
+
+    #[test]
+    fn what_is_written_in_parts_shares_no_slab_with_what_comes_in_later() {
+        // 0 is written from 1 and once more from 2, which begins after it.
+        let life = |first, last, inputs: &[usize]| Life { bytes: 256, first, last, inputs: inputs.to_vec() };
+        let (spots, _) = lay_out(&[life(1, 5, &[1, 2]), life(0, 1, &[]), life(3, 4, &[])], 1 << 20, &[]);
+        assert!(spots[0].slab != spots[1].slab && spots[0].slab != spots[2].slab, "{spots:?}");
     }
 
     #[test]

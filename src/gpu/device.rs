@@ -181,6 +181,11 @@ impl Gpu {
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
+    /// The largest tensor that can exist; what is larger than [`largest_tensor`](Self::largest_tensor) is bound in parts.
+    pub fn largest_buffer(&self) -> u64 {
+        self.inner.device.limits().max_buffer_size
+    }
+
     /// Bytes that live buffers take on the GPU.
     pub fn allocated(&self) -> u64 {
         self.inner.allocated.now.get()
@@ -241,8 +246,13 @@ impl Gpu {
             .map_err(|e| Error::new(Code::DeviceLost, format!("the GPU does not answer: {e}")))
     }
 
-    /// The bytes of a range of a buffer.
-    pub(super) async fn read_back(&self, buffer: &Buffer, offset: u64, size: u64) -> Result<Vec<u8>> {
+    /// The bytes of a range of a buffer as they are after what was submitted so far; awaiting them waits for the GPU.
+    pub(super) fn read_back(
+        &self,
+        buffer: &Buffer,
+        offset: u64,
+        size: u64,
+    ) -> impl Future<Output = Result<Vec<u8>>> + use<> {
         let size = size.next_multiple_of(4);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("read back", size, usage);
@@ -254,16 +264,19 @@ impl Gpu {
         staging.raw.map_async(wgpu::MapMode::Read, 0..size, move |result| {
             let _ = done.send(result.is_ok());
         });
-        self.poll()?;
-        let mapped = wait.await.unwrap_or(false);
-        self.check()?;
-        let lost = || Error::new(Code::DeviceLost, "the GPU's result could not be read: the device was lost");
-        if !mapped {
-            return Err(lost());
+        let gpu = self.clone();
+        async move {
+            gpu.poll()?;
+            let mapped = wait.await.unwrap_or(false);
+            gpu.check()?;
+            let lost = || Error::new(Code::DeviceLost, "the GPU's result could not be read: the device was lost");
+            if !mapped {
+                return Err(lost());
+            }
+            let bytes = staging.raw.get_mapped_range(0..size).map_err(|_| lost())?.to_vec();
+            staging.raw.unmap();
+            Ok(bytes)
         }
-        let bytes = staging.raw.get_mapped_range(0..size).map_err(|_| lost())?.to_vec();
-        staging.raw.unmap();
-        Ok(bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use super::arena::{self, Life};
 use super::device::{Buffer, Layout};
 use super::plan::{Buffers, Command, Plan, Stats};
 use super::shader::{self, Header, Value};
-use super::tensor::{Inner, Place, Storage, Tensor};
+use super::tensor::{Inner, Place, Storage, Tensor, View};
 
 /// One call of a kernel.
 ///
@@ -37,8 +37,8 @@ pub struct Kernel<'a> {
 struct Call {
     name: &'static str,
     source: String,
-    read: Vec<Option<Rc<Inner>>>,
-    write: Vec<Rc<Inner>>,
+    read: Vec<Option<View>>,
+    write: Vec<View>,
     uniform: Option<Vec<u32>>,
     workgroups: [u32; 3],
     flops: u64,
@@ -102,8 +102,8 @@ impl Gpu {
         let call = Call {
             name: kernel.name,
             source,
-            read: kernel.read.iter().map(|tensor| tensor.map(|tensor| tensor.inner.clone())).collect(),
-            write: kernel.write.iter().map(|tensor| tensor.inner.clone()).collect(),
+            read: kernel.read.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
+            write: kernel.write.iter().map(|tensor| tensor.view()).collect(),
             uniform: (!bake).then(|| kernel.params.iter().map(|(_, value)| value.bits()).collect()),
             workgroups: kernel.workgroups.map(|groups| groups as u32),
             flops: kernel.flops,
@@ -185,14 +185,17 @@ impl Recording {
             stats.flops += call.flops;
             let layout = gpu.layout(call.read.len(), call.write.len(), call.uniform.is_some());
             let nothing = || Place { buffer: gpu.nothing(), offset: 0 };
-            let place_of = |tensor: &Rc<Inner>| tensor.place.borrow().clone();
-            let read = call.read.iter().map(|tensor| match tensor {
+            let place_of = |view: &View| {
+                let place = view.inner.place.borrow().clone()?;
+                Some(Place { offset: place.offset + view.offset, ..place })
+            };
+            let read = call.read.iter().map(|view| match view {
                 None => (nothing(), 256),
-                Some(tensor) => {
-                    (place_of(tensor).unwrap_or_else(|| panic!("{}: input never computed", call.name)), tensor.bytes)
+                Some(view) => {
+                    (place_of(view).unwrap_or_else(|| panic!("{}: input never computed", call.name)), view.bytes)
                 }
             });
-            let write = call.write.iter().map(|tensor| (place_of(tensor).unwrap_or_else(nothing), tensor.bytes));
+            let write = call.write.iter().map(|view| (place_of(view).unwrap_or_else(nothing), view.bytes));
             let mut places: Vec<(Place, u64)> = read.chain(write).collect();
             if let (Some(values), Some(buffer)) = (&call.uniform, &uniforms) {
                 places.push((Place { buffer: buffer.clone(), offset: uniform_offset }, values.len() as u64 * 4));
@@ -223,11 +226,13 @@ impl Recording {
         let mut lives: Vec<Life> = Vec::new();
         let find = |tensors: &[Rc<Inner>], wanted: &Rc<Inner>| tensors.iter().position(|t| Rc::ptr_eq(t, wanted));
         for (i, call) in self.calls.iter().enumerate() {
-            let inputs: Vec<usize> = call.read.iter().flatten().filter_map(|t| find(&tensors, t)).collect();
+            let inputs: Vec<usize> =
+                call.read.iter().flatten().filter_map(|view| find(&tensors, &view.inner)).collect();
             for &input in &inputs {
                 lives[input].last = i;
             }
-            for tensor in call.write.iter().filter(|tensor| tensor.place.borrow().is_none()) {
+            let written = call.write.iter().map(|view| &view.inner);
+            for tensor in written.filter(|tensor| tensor.place.borrow().is_none()) {
                 if tensor.kept.get() {
                     let buffer = gpu.tensor_buffer(call.name, tensor.bytes);
                     *tensor.place.borrow_mut() = Some(Place { buffer, offset: 0 });

@@ -1,6 +1,7 @@
 //! A tensor: a shape over a range of a GPU buffer.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use half::f16;
@@ -9,6 +10,7 @@ use half::slice::HalfFloatSliceExt;
 use crate::error::Result;
 
 use super::Gpu;
+use super::arena::ALIGNMENT;
 use super::device::Buffer;
 
 /// How the numbers of a tensor lie in memory. Arithmetic is f32 in every case.
@@ -48,6 +50,8 @@ impl Storage {
 pub struct Tensor {
     pub(super) inner: Rc<Inner>,
     shape: Vec<usize>,
+    /// Bytes before it, where it is a part of what lies there.
+    offset: u64,
 }
 
 pub(super) struct Inner {
@@ -58,6 +62,13 @@ pub(super) struct Inner {
     pub kept: Cell<bool>,
     /// Where it lies; `None` while the plan that computes it is being recorded.
     pub place: RefCell<Option<Place>>,
+}
+
+/// A range of what `inner` holds.
+pub(super) struct View {
+    pub inner: Rc<Inner>,
+    pub offset: u64,
+    pub bytes: u64,
 }
 
 #[derive(Clone)]
@@ -96,7 +107,7 @@ impl Gpu {
             kept: Cell::new(false),
             place: RefCell::new(None),
         };
-        Tensor { inner: Rc::new(inner), shape: shape.to_vec() }
+        Tensor { inner: Rc::new(inner), shape: shape.to_vec(), offset: 0 }
     }
 
     /// A buffer for bindings that a variant of a kernel does not use.
@@ -132,7 +143,7 @@ impl Tensor {
 
     /// Bytes on the GPU.
     pub fn bytes(&self) -> u64 {
-        self.inner.bytes
+        self.len() as u64 * self.inner.storage.size() as u64
     }
 
     /// The device it lives on.
@@ -143,7 +154,21 @@ impl Tensor {
     /// The same numbers under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Tensor {
         assert_eq!(shape.iter().product::<usize>(), self.len(), "reshape {:?} to {shape:?}", self.shape);
-        Tensor { inner: self.inner.clone(), shape: shape.to_vec() }
+        Tensor { inner: self.inner.clone(), shape: shape.to_vec(), offset: self.offset }
+    }
+
+    /// Some rows of a picture (1, H, W, C), in place.
+    pub fn rows(&self, rows: Range<usize>) -> Tensor {
+        let &[1, height, width, channels] = &self.shape[..] else { panic!("rows of {:?}", self.shape) };
+        assert!(rows.start < rows.end && rows.end <= height, "rows {rows:?} of {:?}", self.shape);
+        let offset = self.offset + rows.start as u64 * self.row_bytes() as u64;
+        assert_eq!(offset % ALIGNMENT, 0, "rows {rows:?} of {:?} begin where nothing can be bound", self.shape);
+        Tensor { inner: self.inner.clone(), shape: vec![1, rows.len(), width, channels], offset }
+    }
+
+    /// Bytes of a row of a picture (1, H, W, C).
+    pub fn row_bytes(&self) -> usize {
+        self.len() / self.shape[0] / self.shape[1] * self.inner.storage.size()
     }
 
     /// Lets the tensor outlive the plan being recorded, in a buffer of its own.
@@ -153,7 +178,13 @@ impl Tensor {
     }
 
     pub(super) fn place(&self) -> Place {
-        self.inner.place.borrow().clone().expect("a tensor is read before its plan is finished")
+        let place = self.inner.place.borrow().clone().expect("a tensor is read before its plan is finished");
+        Place { offset: place.offset + self.offset, ..place }
+    }
+
+    /// What a binding of it covers.
+    pub(super) fn view(&self) -> View {
+        View { inner: self.inner.clone(), offset: self.offset, bytes: self.bytes() }
     }
 
     /// Overwrites the numbers with `values`.
@@ -191,31 +222,21 @@ impl Tensor {
     /// # Errors
     /// When the device was lost or had reported an error.
     pub async fn read(&self) -> Result<Vec<f32>> {
-        Ok(self.numbers(&self.read_bytes().await?))
+        Ok(numbers(self.inner.storage, &self.read_bytes().await?))
     }
 
-    /// The `item`-th part along the first axis, read back as f32. Waits for the GPU.
-    ///
-    /// # Errors
-    /// When the device was lost or had reported an error.
-    pub async fn read_item(&self, item: usize) -> Result<Vec<f32>> {
-        let (place, bytes) = (self.place(), (self.item_len(item) * self.inner.storage.size()) as u64);
-        let found = self.inner.gpu.read_back(&place.buffer, place.offset + item as u64 * bytes, bytes).await?;
-        Ok(self.numbers(&found))
+    /// The `item`-th part along the first axis as it is after what was submitted so far, read back as f32. Awaiting it
+    /// waits for the GPU, and fails when the device was lost or had reported an error.
+    pub fn read_item(&self, item: usize) -> impl Future<Output = Result<Vec<f32>>> + use<> {
+        let (place, storage) = (self.place(), self.inner.storage);
+        let bytes = (self.item_len(item) * storage.size()) as u64;
+        let found = self.inner.gpu.read_back(&place.buffer, place.offset + item as u64 * bytes, bytes);
+        async move { Ok(numbers(storage, &found.await?)) }
     }
 
     fn item_len(&self, item: usize) -> usize {
         assert!(item < self.shape[0], "item {item} of {:?}", self.shape);
         self.len() / self.shape[0]
-    }
-
-    fn numbers(&self, bytes: &[u8]) -> Vec<f32> {
-        match self.inner.storage {
-            Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            Storage::F16 | Storage::Packed => {
-                bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-        }
     }
 
     /// The bytes, read back. Waits for the GPU.
@@ -224,6 +245,16 @@ impl Tensor {
     /// When the device was lost or had reported an error.
     pub async fn read_bytes(&self) -> Result<Vec<u8>> {
         let place = self.place();
-        self.inner.gpu.read_back(&place.buffer, place.offset, self.inner.bytes).await
+        self.inner.gpu.read_back(&place.buffer, place.offset, self.bytes()).await
+    }
+}
+
+/// The numbers that bytes hold.
+fn numbers(storage: Storage, bytes: &[u8]) -> Vec<f32> {
+    match storage {
+        Storage::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Storage::F16 | Storage::Packed => {
+            bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
     }
 }

@@ -12,6 +12,8 @@ pub enum Activation {
     Silu,
     /// x · sigmoid(1.702 x), the GELU of OpenAI's CLIP.
     QuickGelu,
+    /// max(x, 0). The only one that follows the residual, as in TAESD's blocks.
+    Relu,
     /// value · gelu(gate) over interleaved columns: the result has half the columns.
     Geglu,
 }
@@ -40,6 +42,17 @@ pub struct Geometry {
     pub stretched: Option<(usize, usize)>,
 }
 
+/// A part of a picture that is computed by itself: the input holds the rows it needs, the result goes where it belongs.
+#[derive(Clone, Copy)]
+pub struct Strip<'a> {
+    /// Rows of the (stretched) input that lie above the first row of the result.
+    pub above: usize,
+    /// (1, rows, W, N).
+    pub out: &'a Tensor,
+    /// The result is added to what is there.
+    pub add: bool,
+}
+
 /// A product with its epilogue.
 pub struct Gemm<'a> {
     /// (B, H, W, C), or (B, T, C): T tokens are a picture one pixel high.
@@ -54,12 +67,14 @@ pub struct Gemm<'a> {
     pub row_bias: Option<RowBias<'a>>,
     /// What follows.
     pub activation: Activation,
-    /// As the result; added last.
+    /// As the result; added last (but for a ReLU).
     pub residual: Option<&'a Tensor>,
     /// Filter geometry.
     pub geometry: Geometry,
     /// Storage of the result; the input's if `None`.
     pub out: Option<Storage>,
+    /// A part alone.
+    pub strip: Option<Strip<'a>>,
 }
 
 const SHARED: &str = include_str!("gemm.wgsl");
@@ -94,7 +109,8 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
     let Geometry { stride, padding, padding_end, stretched, .. } = args.geometry;
     assert_eq!(kernel, args.geometry.kernel, "gemm: filter of side {kernel}");
     let (up_h, up_w) = stretched.unwrap_or((in_h, in_w));
-    let out_h = (up_h + padding + padding_end - kernel) / stride + 1;
+    let all_h = (up_h + padding + padding_end - kernel) / stride + 1;
+    let out_h = args.strip.map_or(all_h, |strip| strip.out.shape()[1]);
     let out_w = (up_w + padding + padding_end - kernel) / stride + 1;
     let rows = batch * out_h * out_w;
     let geglu = args.activation == Activation::Geglu;
@@ -103,7 +119,11 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
     let gpu = args.input.gpu();
     let shape: &[usize] =
         if args.input.shape().len() == 3 { &[batch, out_w, out_n] } else { &[batch, out_h, out_w, out_n] };
-    let out = gpu.result(shape, args.out.unwrap_or(args.input.storage()));
+    let out = match args.strip {
+        Some(strip) => strip.out.clone(),
+        None => gpu.result(shape, args.out.unwrap_or(args.input.storage())),
+    };
+    assert_eq!(out.shape(), shape, "gemm: a strip from {:?}", args.input.shape());
     if let Some(residual) = args.residual {
         assert_eq!(residual.len(), out.len(), "gemm: residual {:?} onto {:?}", residual.shape(), out.shape());
     }
@@ -123,6 +143,7 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
             ("BIAS", args.bias.is_some().into()),
             ("ROW_BIAS", args.row_bias.is_some().into()),
             ("RESIDUAL", args.residual.is_some().into()),
+            ("ADD", args.strip.is_some_and(|strip| strip.add).into()),
             ("GEGLU", geglu.into()),
             ("ACTIVATION", activation_number(args.activation).into()),
         ],
@@ -140,8 +161,10 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
             ("out_w", out_w.into()),
             ("stride", stride.into()),
             ("pad", padding.into()),
+            ("above", args.strip.map_or(0, |strip| strip.above).into()),
         ],
-        uniform: false,
+        // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
+        uniform: args.strip.is_some(),
         read: &[
             Some(args.input),
             args.input2,
@@ -163,5 +186,6 @@ fn activation_number(activation: Activation) -> usize {
         Activation::None | Activation::Geglu => 0,
         Activation::Silu => 1,
         Activation::QuickGelu => 2,
+        Activation::Relu => 3,
     }
 }

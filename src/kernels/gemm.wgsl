@@ -22,7 +22,7 @@ fn pixel(m: u32, ky: u32, kx: u32) -> i32 {
     return -1;
   }
   let b = m / (p.out_h * p.out_w);
-  let y = (m / p.out_w) % p.out_h * p.stride + ky;
+  let y = (m / p.out_w) % p.out_h * p.stride + ky + p.above;
   let x = m % p.out_w * p.stride + kx;
   // up_h × up_w is the size the input is stretched to (nearest neighbour) before the convolution.
   if (y < p.pad || x < p.pad || y - p.pad >= p.up_h || x - p.pad >= p.up_w) {
@@ -83,6 +83,12 @@ fn store_one(m: u32, n: u32, width: u32, value: vec4<f32>) {
   var y = value;
   if (RESIDUAL) {
     y += load4(residual[at]);
+  }
+  if (ADD) {
+    y += load_out(out[at]);
+  }
+  if (ACTIVATION == 3u) {
+    y = max(y, vec4<f32>());             // ReLU
   }
   out[at] = store_out(y);
 }

@@ -16,7 +16,7 @@
 //!
 //! **Reference and test.** `tests/kernels/group_norm.rs` computes the same loop by loop in f64.
 
-use crate::gpu::{Kernel, Storage, Tensor};
+use crate::gpu::{Gpu, Kernel, Storage, Tensor};
 
 /// One normalisation.
 pub struct GroupNorm<'a> {
@@ -40,50 +40,112 @@ pub struct GroupNorm<'a> {
 const SLAB_PIXELS: usize = 256;
 const MOST_SLABS: usize = 64;
 
+/// Count, mean and squared deviations of each group in each slab of pixels. A picture may come in strips, one call each.
+pub struct Moments {
+    partial: Tensor, // (B, slabs, groups, 4), f32
+    slab_pixels: usize,
+    taken: usize,
+    in_strips: bool,
+}
+
+impl Moments {
+    /// Room for those of `batch` pictures of `pixels` that come in strips of `strip` pixels, the last with what is left.
+    pub fn new(gpu: &Gpu, batch: usize, groups: usize, pixels: usize, strip: usize) -> Self {
+        let strips = pixels.div_ceil(strip);
+        let slab_pixels = SLAB_PIXELS.max(strip.div_ceil((MOST_SLABS / strips).max(1))).min(strip);
+        let slabs = pixels / strip * strip.div_ceil(slab_pixels) + (pixels % strip).div_ceil(slab_pixels);
+        let partial = gpu.result(&[batch, slabs, groups, 4], Storage::F32);
+        Self { partial, slab_pixels, taken: 0, in_strips: strips > 1 }
+    }
+
+    fn slabs(&self) -> usize {
+        self.partial.shape()[1]
+    }
+
+    /// Takes in the picture, or its next strip.
+    pub fn measure(&mut self, args: &GroupNorm) {
+        let Sizes { batch, pixels, c1, c2 } = args.sizes();
+        let slabs = pixels.div_ceil(self.slab_pixels);
+        assert!(self.taken + slabs <= self.slabs(), "group_norm: a strip more than there is room for");
+        args.input.gpu().run(Kernel {
+            name: "group_norm_stats",
+            wgsl: &[include_str!("group_norm_stats.wgsl")],
+            constants: &[("TWO_INPUTS", args.input2.is_some().into())],
+            params: &[
+                ("c1", (c1 / 4).into()),
+                ("c2", (c2 / 4).into()),
+                ("pixels", pixels.into()),
+                ("slabs", self.slabs().into()),
+                ("group_channels", ((c1 + c2) / args.groups).into()),
+                ("slab_pixels", self.slab_pixels.into()),
+                ("first_slab", self.taken.into()),
+                ("groups", args.groups.into()),
+            ],
+            uniform: self.in_strips,
+            read: &[Some(args.input), args.input2],
+            write: &[&self.partial],
+            workgroups: [args.groups, slabs, batch],
+            flops: 0,
+        });
+        self.taken += slabs;
+    }
+
+    /// The picture, or some rows of it, normalised with the statistics of all of it.
+    pub fn normalise(&self, args: &GroupNorm) -> Tensor {
+        assert_eq!(self.taken, self.slabs(), "group_norm: strips are missing");
+        let Sizes { batch, pixels, c1, c2 } = args.sizes();
+        let shape = [batch, args.input.shape()[1], args.input.shape()[2], c1 + c2];
+        let result = args.input.gpu().result(&shape, args.input.storage());
+        let runs = (pixels * (c1 + c2) / 4).div_ceil(64 * 8);
+        let groups_x = runs.min(65535);
+        args.input.gpu().run(Kernel {
+            name: "group_norm",
+            wgsl: &[include_str!("group_norm.wgsl")],
+            constants: &[
+                ("TWO_INPUTS", args.input2.is_some().into()),
+                ("SILU", args.silu.into()),
+                ("GROUPS", args.groups.into()),
+            ],
+            params: &[
+                ("c1", (c1 / 4).into()),
+                ("c2", (c2 / 4).into()),
+                ("pixels", pixels.into()),
+                ("slabs", self.slabs().into()),
+                ("group_channels", ((c1 + c2) / args.groups).into()),
+                ("epsilon", args.epsilon.into()),
+                ("groups_x", groups_x.into()),
+            ],
+            uniform: self.in_strips,
+            read: &[Some(args.input), args.input2, Some(&self.partial), Some(args.gamma), Some(args.beta)],
+            write: &[&result],
+            workgroups: [groups_x, runs.div_ceil(groups_x), batch],
+            flops: 0,
+        });
+        result
+    }
+}
+
+struct Sizes {
+    batch: usize,
+    pixels: usize,
+    c1: usize,
+    c2: usize,
+}
+
+impl GroupNorm<'_> {
+    fn sizes(&self) -> Sizes {
+        let &[batch, height, width, c1] = self.input.shape() else { panic!("group_norm: {:?}", self.input.shape()) };
+        let c2 = self.input2.map_or(0, |input2| input2.shape()[3]);
+        assert_eq!((c1 + c2) % self.groups, 0, "group_norm: {} channels in {} groups", c1 + c2, self.groups);
+        assert_eq!(self.gamma.len(), c1 + c2, "group_norm: gamma {:?}", self.gamma.shape());
+        Sizes { batch, pixels: height * width, c1, c2 }
+    }
+}
+
 /// The normalised tensor, (B, H, W, C + C2).
 pub fn group_norm(args: &GroupNorm) -> Tensor {
-    let &[batch, height, width, c1] = args.input.shape() else { panic!("group_norm: {:?}", args.input.shape()) };
-    let c2 = args.input2.map_or(0, |input2| input2.shape()[3]);
-    let channels = c1 + c2;
-    assert_eq!(channels % args.groups, 0, "group_norm: {channels} channels in {} groups", args.groups);
-    assert_eq!(args.gamma.len(), channels, "group_norm: gamma {:?}", args.gamma.shape());
-    let pixels = height * width;
-    let slab_pixels = SLAB_PIXELS.max(pixels.div_ceil(MOST_SLABS)).min(pixels);
-    let slabs = pixels.div_ceil(slab_pixels);
-
-    let gpu = args.input.gpu();
-    let partial = gpu.result(&[batch, slabs, args.groups, 4], Storage::F32);
-    let sizes = [("c1", (c1 / 4).into()), ("c2", (c2 / 4).into()), ("pixels", pixels.into())];
-    let shared = [("slabs", slabs.into()), ("group_channels", (channels / args.groups).into())];
-    gpu.run(Kernel {
-        name: "group_norm_stats",
-        wgsl: &[include_str!("group_norm_stats.wgsl")],
-        constants: &[("TWO_INPUTS", args.input2.is_some().into())],
-        params: &[&sizes[..], &shared, &[("slab_pixels", slab_pixels.into()), ("groups", args.groups.into())]].concat(),
-        uniform: false,
-        read: &[Some(args.input), args.input2],
-        write: &[&partial],
-        workgroups: [args.groups, slabs, batch],
-        flops: 0,
-    });
-
-    let result = gpu.result(&[batch, height, width, channels], args.input.storage());
-    let runs = (pixels * channels / 4).div_ceil(64 * 8);
-    let groups_x = runs.min(65535);
-    gpu.run(Kernel {
-        name: "group_norm",
-        wgsl: &[include_str!("group_norm.wgsl")],
-        constants: &[
-            ("TWO_INPUTS", args.input2.is_some().into()),
-            ("SILU", args.silu.into()),
-            ("GROUPS", args.groups.into()),
-        ],
-        params: &[&sizes[..], &shared, &[("epsilon", args.epsilon.into()), ("groups_x", groups_x.into())]].concat(),
-        uniform: false,
-        read: &[Some(args.input), args.input2, Some(&partial), Some(args.gamma), Some(args.beta)],
-        write: &[&result],
-        workgroups: [groups_x, runs.div_ceil(groups_x), batch],
-        flops: 0,
-    });
-    result
+    let Sizes { batch, pixels, .. } = args.sizes();
+    let mut moments = Moments::new(args.input.gpu(), batch, args.groups, pixels, pixels);
+    moments.measure(args);
+    moments.normalise(args)
 }

@@ -64,6 +64,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   let total = sum_of(deviations, t);
   if (t == 0u) {
-    partial[(b * p.slabs + slab) * p.groups + g] = vec4<f32>(count, mean, total, 0.0);
+    partial[(b * p.slabs + p.first_slab + slab) * p.groups + g] = vec4<f32>(count, mean, total, 0.0);
   }
 }

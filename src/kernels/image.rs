@@ -4,6 +4,15 @@ use crate::gpu::{Kernel, Storage, Tensor};
 
 /// (1, H, W, 4) in −1…1 as RGBA bytes: a tensor of (H · W) 32-bit numbers, to be read with `read_bytes`.
 pub fn image(x: &Tensor) -> Tensor {
+    bytes(x, false)
+}
+
+/// The same of numbers in 0…1.
+pub fn image_from_unit(x: &Tensor) -> Tensor {
+    bytes(x, true)
+}
+
+fn bytes(x: &Tensor, unit: bool) -> Tensor {
     let &[_, height, width, _] = x.shape() else { panic!("image: {:?}", x.shape()) };
     let pixels = height * width;
     let groups = (pixels / 4).div_ceil(64);
@@ -13,7 +22,7 @@ pub fn image(x: &Tensor) -> Tensor {
     gpu.run(Kernel {
         name: "image",
         wgsl: &[include_str!("image.wgsl")],
-        constants: &[],
+        constants: &[("UNIT", unit.into())],
         params: &[("pixels", pixels.into()), ("groups_x", groups_x.into())],
         uniform: false,
         read: &[Some(x)],

@@ -10,8 +10,9 @@
 //! | [`weigh_windows`](weigh_windows()) | `x·m`, mean restored | conditioning in A1111's dialect |
 //! | [`scale_latents`](scale_latents()) | `x · scale` | inputs of UNet and VAE |
 //! | [`rescale_guidance`](rescale_guidance()) | how much contrast guidance added | the denoising loop, where it is asked for |
+//! | [`soft_clamp`](soft_clamp()) | `3·tanh(x/3)` | TAESD's input |
 //! | [`sampler_step`](sampler_step()) | guidance, then a mix of the sampler's registers | the denoising loop |
-//! | [`image`](image()) | −1…1 to RGBA bytes | the last step |
+//! | [`image`](image()) | −1…1 or 0…1 to RGBA bytes | the last step |
 //! | [`pack_weights`](pack_weights()) | a file's order to ours | loading |
 
 mod attention;
@@ -23,17 +24,19 @@ mod pack_weights;
 mod rescale_guidance;
 mod sampler_step;
 mod scale_latents;
+mod soft_clamp;
 mod weigh_tokens;
 mod weigh_windows;
 
 pub use attention::{Attention, Rows, Seen, Split, attention, attention_on};
-pub use gemm::{Activation, Gemm, Geometry, RowBias, Tile, gemm, gemm_on};
-pub use group_norm::{GroupNorm, group_norm};
-pub use image::image;
+pub use gemm::{Activation, Gemm, Geometry, RowBias, Strip, Tile, gemm, gemm_on};
+pub use group_norm::{GroupNorm, Moments, group_norm};
+pub use image::{image, image_from_unit};
 pub use layer_norm::layer_norm;
 pub use pack_weights::{PackWeights, pack_weights};
 pub use rescale_guidance::{Rescale, rescale_guidance};
 pub use sampler_step::{HEAD, ROW, matrix_offset, sampler_step, step_len};
 pub use scale_latents::scale_latents;
+pub use soft_clamp::soft_clamp;
 pub use weigh_tokens::weigh_tokens;
 pub use weigh_windows::weigh_windows;

@@ -7,8 +7,8 @@ use crate::weights::{Columns, Weights};
 
 /// A convolution with a 1×1 or 3×3 filter that keeps the picture's size at stride 1.
 pub struct Conv2d {
-    weight: Tensor, // (kernel, kernel, C, N)
-    bias: Tensor,   // (N)
+    weight: Tensor,       // (kernel, kernel, C, N)
+    bias: Option<Tensor>, // (N)
     channels: usize,
 }
 
@@ -18,12 +18,21 @@ impl Conv2d {
     /// # Errors
     /// When tensors are missing or have other shapes.
     pub fn load(w: &Weights, channels: usize) -> Result<Self> {
+        let conv = Self::load_without_bias(w, channels)?;
+        let bias = Weights::vector(&[w], "bias", conv.channels, Columns::Plain)?;
+        Ok(Self { bias: Some(bias), ..conv })
+    }
+
+    /// The convolution at `w`, which takes `channels` and has no bias.
+    ///
+    /// # Errors
+    /// When its weight is missing or has another shape.
+    pub fn load_without_bias(w: &Weights, channels: usize) -> Result<Self> {
         let shape = w.shape("weight")?;
         let kernel = if shape.get(2) == Some(&3) { 3 } else { 1 };
         let rows = shape.first().copied().unwrap_or(0);
         let weight = Weights::matrix(&[w], channels, kernel, Columns::Plain)?;
-        let bias = Weights::vector(&[w], "bias", rows, Columns::Plain)?;
-        Ok(Self { weight, bias, channels: rows })
+        Ok(Self { weight, bias: None, channels: rows })
     }
 
     /// Output channels.
@@ -38,12 +47,13 @@ impl Conv2d {
             input,
             input2: None,
             weight: &self.weight,
-            bias: Some(&self.bias),
+            bias: self.bias.as_ref(),
             row_bias: None,
             activation: Activation::None,
             residual: None,
             geometry: Geometry { kernel, stride: 1, padding: kernel / 2, padding_end: kernel / 2, stretched: None },
             out: None,
+            strip: None,
         }
     }
 

@@ -63,6 +63,7 @@ impl Linear {
             residual: None,
             geometry: POINTWISE,
             out: None,
+            strip: None,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Normalisations with their affine parameters.
 
 use crate::error::{Code, Error, Result};
-use crate::gpu::Tensor;
-use crate::kernels;
+use crate::gpu::{Gpu, Tensor};
+use crate::kernels::{self, Moments};
 use crate::weights::{Columns, Weights};
 
 /// Mean and scale of each must fit into 8 KiB of workgroup memory.
@@ -44,6 +44,21 @@ impl GroupNorm {
     /// (B, H, W, C) normalised, then SiLU. The channels of `more` continue those of `input`.
     pub fn silu(&self, input: &Tensor, more: Option<&Tensor>) -> Tensor {
         kernels::group_norm(&self.args(input, more, true))
+    }
+
+    /// Room for the statistics of a picture of `pixels` that comes in strips of `strip` pixels.
+    pub fn moments(&self, gpu: &Gpu, pixels: usize, strip: usize) -> Moments {
+        Moments::new(gpu, 1, self.groups, pixels, strip)
+    }
+
+    /// Takes in the next strip (1, rows, W, C).
+    pub fn measure(&self, strip: &Tensor, moments: &mut Moments) {
+        moments.measure(&self.args(strip, None, false));
+    }
+
+    /// Rows (1, rows, W, C) of a picture with these statistics, normalised, then SiLU.
+    pub fn silu_of(&self, rows: &Tensor, moments: &Moments) -> Tensor {
+        moments.normalise(&self.args(rows, None, true))
     }
 
     fn args<'a>(&'a self, input: &'a Tensor, input2: Option<&'a Tensor>, silu: bool) -> kernels::GroupNorm<'a> {

@@ -6,6 +6,10 @@ use crate::kernels::{Gemm, RowBias, Seen, gemm};
 use crate::layers::{Conv2d, CrossAttention, FeedForward, GroupNorm, LayerNorm, Linear, SelfAttention};
 use crate::weights::Weights;
 
+mod strips;
+
+pub use strips::{Picture, Room, around, split};
+
 /// Two convolutions around a residual (He et al. 2016), with the time embedding between them in the UNet.
 pub struct ResnetBlock {
     norm1: GroupNorm,

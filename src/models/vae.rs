@@ -7,6 +7,8 @@ use crate::weights::Weights;
 
 use super::blocks::{ResnetBlock, same_channels};
 
+mod strips;
+
 /// Gives latents unit variance (CompVis, v1-inference.yaml, `scale_factor`).
 pub(super) const SCALE: f32 = 0.18215;
 pub(super) const GROUPS: usize = 32;

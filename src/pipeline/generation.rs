@@ -12,10 +12,10 @@ use crate::samplers::{
 use super::guidance::Guidance;
 use super::init::{self, Begin};
 use super::networks::{Canvas, Repaint, Start, Step};
-use super::{Conditioning, Hires, Image, Params, StableDiffusion};
+use super::{Conditioning, Decoder, Hires, Image, Params, StableDiffusion};
 
 /// Latent pixels are 8×8 pixels of the picture.
-const FACTOR: usize = 8;
+pub(super) const FACTOR: usize = 8;
 
 /// A picture in the making, or a batch of them. Not calling [`step`](Self::step) pauses it, dropping it cancels it.
 pub struct Generation {
@@ -55,6 +55,9 @@ pub struct Progress {
 impl Generation {
     pub(super) async fn start(sd: &StableDiffusion, params: &Params, prompts: [Scenario; 2]) -> Result<Self> {
         params.check()?;
+        if params.decoder == Decoder::Taesd {
+            sd.networks.check_taesd(params.width, params.height)?;
+        }
         let (trained, prediction) = training(sd, params);
         let levels = Levels::new(&request(params), &trained)?;
         let program = Rc::new(params.sampler.program(&levels.sigmas, &params.sampling));
@@ -269,7 +272,11 @@ impl Generation {
             return Err(Error::new(Code::NumericNan, sentence));
         }
         let (width, height) = (self.params.width, self.params.height);
-        let rgba = sd.networks.decode(latents, [height / FACTOR, width / FACTOR]).await?;
+        let size = [height / FACTOR, width / FACTOR];
+        let rgba = match self.params.decoder {
+            Decoder::Vae => sd.networks.decode(latents, size, self.params.vae_tiling).await?,
+            Decoder::Taesd => sd.networks.decode_by_taesd(latents, size).await?,
+        };
         let mut image = Image { width, height, rgba };
         if let Some(init) = self.params.init.as_ref().filter(|_| self.params.tool == Tool::A1111) {
             init.paste(&mut image);

@@ -1,6 +1,7 @@
 //! A loaded model, and a picture in the making.
 
 mod conditioning;
+mod decoders;
 mod generation;
 mod guidance;
 mod hires;
@@ -12,19 +13,22 @@ mod networks;
 mod on_cpu;
 mod on_gpu;
 mod params;
+mod preview;
 mod recipe;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
 use crate::files::Source;
-use crate::files::{Checkpoint, vae_file};
+use crate::files::{Checkpoint, taesd_file, vae_file};
 use crate::gpu::{Gpu, Options};
 use crate::prompt::{self, Library, Scenario, Syntax, Tokenizer, expand, scenario};
 
 use networks::Networks;
 use on_cpu::OnCpu;
 use on_gpu::OnGpu;
+use preview::Preview;
 
 pub use conditioning::Conditioning;
 pub use generation::{Generation, Progress};
@@ -33,7 +37,7 @@ pub use image::Image;
 pub use init::{Init, Picture};
 pub use library::Craft;
 pub use model::Model;
-pub use params::Params;
+pub use params::{Decoder, Params};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
 pub struct StableDiffusion {
@@ -41,6 +45,8 @@ pub struct StableDiffusion {
     tokenizer: Tokenizer,
     library: Library,
     model: Model,
+    /// Suits the VAE in use, once a preview was drawn.
+    preview: RefCell<Option<Rc<Preview>>>,
 }
 
 impl StableDiffusion {
@@ -66,17 +72,29 @@ impl StableDiffusion {
     }
 
     fn of(model: Model, networks: Box<dyn Networks>) -> Result<Self> {
-        Ok(Self { networks, tokenizer: Tokenizer::clip()?, library: Library::new(), model })
+        Ok(Self {
+            networks,
+            tokenizer: Tokenizer::clip()?,
+            library: Library::new(),
+            model,
+            preview: RefCell::default(),
+        })
     }
 
-    /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on.
+    /// Opens a separate VAE file; [`load`](Self::load) then brings it in, and it decodes from then on. A TAESD file is told
+    /// by its tensors: it decodes where [`Params::decoder`] or a preview asks for it.
     ///
     /// # Errors
     /// What is wrong with the file, in a sentence for the user. The VAE in use stays.
-    pub async fn open_vae(&mut self, source: Rc<dyn Source>) -> Result<()> {
+    pub async fn open_vae(&mut self, source: Rc<dyn Source>) -> Result<Decoder> {
         let name = source.name().rsplit('/').next().unwrap_or_default().to_string();
+        if let Some(checkpoint) = taesd_file::open(source.clone()).await? {
+            self.networks.open_taesd(checkpoint).await?;
+            return Ok(Decoder::Taesd);
+        }
         let checkpoint = vae_file::open(source).await?;
-        self.networks.open_vae(name, checkpoint).await
+        self.networks.open_vae(name, checkpoint).await?;
+        Ok(Decoder::Vae)
     }
 
     /// Brings in a slice of the checkpoint; false once all is there.
@@ -86,6 +104,10 @@ impl StableDiffusion {
     pub async fn load(&mut self) -> Result<bool> {
         let more = self.networks.load().await?;
         self.model.vae = self.networks.vae().map(str::to_string);
+        if !more {
+            // Another VAE may have come in.
+            self.preview.take();
+        }
         Ok(more)
     }
 
@@ -94,7 +116,7 @@ impl StableDiffusion {
         self.networks.loaded()
     }
 
-    /// Gives up a separate VAE that is not fully loaded.
+    /// Gives up a separate VAE or TAESD that is not fully loaded.
     pub fn drop_vae(&mut self) {
         self.networks.drop_vae();
     }
@@ -160,7 +182,7 @@ impl StableDiffusion {
     /// # Errors
     /// Whatever the GPU reports.
     pub async fn decode(&self, latents: &[f32], width: usize, height: usize) -> Result<Image> {
-        let rgba = self.networks.decode(latents, [height / 8, width / 8]).await?;
+        let rgba = self.networks.decode(latents, [height / 8, width / 8], false).await?;
         Ok(Image { width, height, rgba })
     }
 

@@ -36,7 +36,10 @@ pub(super) trait Networks {
     /// Opens a separate VAE; [`load`](Self::load) then brings it in.
     fn open_vae(&mut self, name: String, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>>;
 
-    /// Gives up a separate VAE that is not fully loaded.
+    /// Opens a TAESD; [`load`](Self::load) then brings it in.
+    fn open_taesd(&mut self, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>>;
+
+    /// Gives up a separate VAE or TAESD that is not fully loaded.
     fn drop_vae(&mut self);
 
     /// The name of the separate VAE that decodes, if one does.
@@ -44,6 +47,9 @@ pub(super) trait Networks {
 
     /// Refuses a picture that there is no room for, where the UNet sees so many at once: each for every prompt.
     fn check_size(&self, width: usize, height: usize, batch: usize) -> Result<()>;
+
+    /// Refuses what TAESD cannot decode, for want of a TAESD or of room.
+    fn check_taesd(&self, width: usize, height: usize) -> Result<()>;
 
     /// Encodes the prompts and makes everything ready for the first step.
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>>;
@@ -54,8 +60,11 @@ pub(super) trait Networks {
     /// A picture (3, height, width) in −1…1 → the mean of its latents (4, h, w), in the sampler's scale.
     fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>>;
 
-    /// Latents (4, h, w), as the sampler left them, → RGBA bytes (8h, 8w, 4).
-    fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>>;
+    /// Latents (4, h, w), as the sampler left them, → RGBA bytes (8h, 8w, 4). `tiled` saves memory where it can be saved.
+    fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>>;
+
+    /// The same by TAESD, once [`check_taesd`](Self::check_taesd) has nothing against it.
+    fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>>;
 }
 
 /// What a picture starts from.
@@ -164,6 +173,9 @@ impl Step {
 
 /// The register that fresh noise is put into.
 pub(super) const NOISE: usize = Reg::NOISE.index();
+
+/// The register of the denoised latents, which previews look at.
+pub(super) const DENOISED: usize = Reg::DENOISED.index();
 
 /// Pictures in the making: their latents, and the prompts they see.
 pub(super) trait Canvas {

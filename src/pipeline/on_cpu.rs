@@ -93,6 +93,10 @@ fn too_large(parameters: u64) -> Error {
     Error::new(Code::TooLarge, sentence)
 }
 
+fn no_taesd() -> Error {
+    Error::new(Code::BadOption, "TAESD needs a GPU: on the CPU the model's VAE decodes")
+}
+
 impl Networks for OnCpu {
     fn gpu(&self) -> Option<&Gpu> {
         None
@@ -131,6 +135,10 @@ impl Networks for OnCpu {
         })
     }
 
+    fn open_taesd(&mut self, _: Checkpoint) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async { Err(no_taesd()) })
+    }
+
     fn drop_vae(&mut self) {
         self.next_vae = None;
     }
@@ -160,16 +168,24 @@ impl Networks for OnCpu {
         Box::pin(async move { Encoder::open(&self.encoder).await?.encode(picture, size) })
     }
 
+    fn check_taesd(&self, _: usize, _: usize) -> Result<()> {
+        Err(no_taesd())
+    }
+
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
         Box::pin(async move { Ok(Box::new(OnCpuCanvas::begin(self.reference()?, start)?) as Box<dyn Canvas>) })
     }
 
-    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2], _: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
         Box::pin(async move {
             let reference = self.reference()?;
             let scaled: Vec<f32> = latents.iter().map(|x| x * reference.latent_scale()).collect();
             Ok(rgba(&reference.decode(&scaled, [1, 4, h, w])?))
         })
+    }
+
+    fn decode_by_taesd<'a>(&'a self, _: &'a [f32], _: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async { Err(no_taesd()) })
     }
 }
 

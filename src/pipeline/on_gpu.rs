@@ -2,22 +2,24 @@
 
 mod prompts;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
 use crate::kernels::{
-    HEAD, ROW, Rescale, image, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, weigh_tokens,
+    HEAD, ROW, Rescale, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, weigh_tokens,
     weigh_windows,
 };
 use crate::models::unet::Prepared;
-use crate::models::{Clip, Unet, Vae, VaeEncoder};
+use crate::models::{Clip, Unet, Vae};
 use crate::prompt::{Syntax, WINDOW};
 use crate::weights::{Filling, Weights};
 
 use super::conditioning::outside;
-use super::networks::{Canvas, NOISE, Networks, Repaint, Start, Step, Windows};
+use super::decoders::Decoders;
+use super::networks::{Canvas, DENOISED, NOISE, Networks, Repaint, Start, Step, Windows};
 use prompts::{Prompts, table};
 
 /// A checkpoint's networks on the GPU.
@@ -25,20 +27,8 @@ pub(super) struct OnGpu {
     gpu: Gpu,
     clip: Clip,
     unet: Unet,
-    vae: Vae,
+    decoders: Decoders,
     filling: Filling,
-    /// A VAE that will take the place of the one in use once it is loaded.
-    next_vae: Option<NextVae>,
-    vae_name: Option<String>,
-    /// Where the encoder of the VAE in use lies. It is needed once for a picture to start from, and only then loaded.
-    encoder: Checkpoint,
-}
-
-struct NextVae {
-    vae: Vae,
-    filling: Filling,
-    name: String,
-    encoder: Checkpoint,
 }
 
 impl OnGpu {
@@ -52,26 +42,14 @@ impl OnGpu {
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
         gpu.finish().await?;
-        Ok(Self { gpu, clip, unet, vae, filling, next_vae: None, vae_name: None, encoder })
+        Ok(Self { decoders: Decoders::new(&gpu, vae, encoder), gpu, clip, unet, filling })
     }
 
     async fn load_slice(&mut self) -> Result<bool> {
         if self.filling.step().await? {
             return Ok(true);
         }
-        let Some(next) = &mut self.next_vae else { return Ok(false) };
-        match next.filling.step().await {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            Err(error) => {
-                self.next_vae = None;
-                return Err(error);
-            }
-        }
-        if let Some(NextVae { vae, name, encoder, .. }) = self.next_vae.take() {
-            (self.vae, self.vae_name, self.encoder) = (vae, Some(name), encoder);
-        }
-        Ok(false)
+        self.decoders.load_slice().await
     }
 
     /// Encodes all windows into one bank of weighed rows (windows, 77, C).
@@ -126,7 +104,7 @@ impl Networks for OnGpu {
     }
 
     fn loaded(&self) -> (u64, u64) {
-        let more = self.next_vae.as_ref().map_or((0, 0), |next| (next.filling.loaded(), next.filling.total()));
+        let more = self.decoders.loaded();
         (self.filling.loaded() + more.0, self.filling.total() + more.1)
     }
 
@@ -135,26 +113,24 @@ impl Networks for OnGpu {
     }
 
     fn open_vae(&mut self, name: String, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let encoder = checkpoint.clone();
-            let weights = Weights::new(&self.gpu, checkpoint);
-            let vae = Vae::load(&weights.at("vae"))?;
-            self.next_vae = Some(NextVae { vae, filling: weights.fill(), name, encoder });
-            self.gpu.finish().await
-        })
+        Box::pin(self.decoders.open_vae(name, checkpoint))
+    }
+
+    fn open_taesd(&mut self, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
+        Box::pin(self.decoders.open_taesd(checkpoint))
     }
 
     fn drop_vae(&mut self) {
-        self.next_vae = None;
+        self.decoders.drop_next();
     }
 
     fn vae(&self) -> Option<&str> {
-        self.vae_name.as_deref()
+        self.decoders.vae_name()
     }
 
     fn check_size(&self, width: usize, height: usize, batch: usize) -> Result<()> {
+        self.decoders.check_size(width, height)?;
         let (size, most) = (self.gpu.storage().size(), self.gpu.largest_tensor());
-        binds(&self.gpu, [width, height], self.vae.largest(width, height, size))?;
         let needed = (self.unet.largest(height / 8, width / 8) * batch * size) as u64;
         if needed > most || batch * (height / 8) * (width / 8) > MOST_PIXELS {
             let sentence = format!(
@@ -167,44 +143,28 @@ impl Networks for OnGpu {
         Ok(())
     }
 
+    fn check_taesd(&self, width: usize, height: usize) -> Result<()> {
+        self.decoders.check_taesd(width, height)
+    }
+
     fn inpaints(&self) -> bool {
         self.unet.inpaints()
     }
 
-    fn encode<'a>(&'a self, picture: &'a [f32], [height, width]: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>> {
-        Box::pin(async move {
-            let gpu = &self.gpu;
-            let weights = Weights::new(gpu, self.encoder.clone());
-            let encoder = VaeEncoder::load(&weights.at("vae"))?;
-            binds(gpu, [width, height], encoder.largest(width, height, gpu.storage().size()))?;
-            let mut filling = weights.fill();
-            while filling.step().await? {}
-            let pixels = to_nhwc(picture, 3, height * width);
-            let picture = gpu.upload("picture", &[1, height, width, 4], gpu.storage(), &pixels);
-            let (plan, moments) = gpu.record("vae encode", || encoder.encode(&picture).keep());
-            plan.run();
-            let (moments, pixels) = (moments.read().await?, height / 8 * (width / 8));
-            let mean = |c: usize| (0..pixels).map(move |i| (c, i));
-            Ok((0..4).flat_map(mean).map(|(c, i)| moments[i * 8 + c] * encoder.latent_scale()).collect())
-        })
+    fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>> {
+        Box::pin(self.decoders.encode(picture, size))
     }
 
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
         Box::pin(async move { Ok(Box::new(OnGpuCanvas::begin(self, start).await?) as Box<dyn Canvas>) })
     }
 
-    fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
-        Box::pin(async move {
-            let gpu = &self.gpu;
-            let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
-            let scale = gpu.upload("scale", &[4], Storage::F32, &[0.0, self.vae.latent_scale(), 0.0, 0.0]);
-            let (plan, rgba) = gpu.record("vae decode", || {
-                let x = scale_latents(&latents, &scale, None, 1, gpu.storage());
-                image(&self.vae.decode(&x)).keep()
-            });
-            plan.run();
-            rgba.read_bytes().await
-        })
+    fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(self.decoders.decode(latents, size, tiled))
+    }
+
+    fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(self.decoders.decode_by_taesd(latents, size))
     }
 }
 
@@ -227,6 +187,10 @@ struct OnGpuCanvas {
     prompts: Prompts,
     prepared: Prepared,
     evaluations: usize,
+    /// Somebody looked at the denoised latents of the last step.
+    watched: Cell<bool>,
+    /// Those of this step, if they came back with it.
+    seen: Option<Vec<f32>>,
 }
 
 impl OnGpuCanvas {
@@ -274,6 +238,8 @@ impl OnGpuCanvas {
             prompts,
             prepared,
             evaluations,
+            watched: Cell::new(false),
+            seen: None,
         })
     }
 }
@@ -303,6 +269,7 @@ impl Canvas for OnGpuCanvas {
     fn mix(&mut self, matrix: &[f32]) {
         self.matrix.write(&step_numbers([0.0; HEAD], &[], matrix, self.registers.shape()[0]));
         self.mix.run();
+        self.seen = None;
     }
 
     fn step<'a>(&'a mut self, step: &'a Step) -> LocalFuture<'a, Result<()>> {
@@ -315,7 +282,13 @@ impl Canvas for OnGpuCanvas {
             numbers.resize(self.step.len(), 0.0);
             self.step.write(&numbers);
             plan.run();
+            // Who looked at the last step will look at this one: then the numbers come back in the wait for the step.
+            let look = self.watched.take().then(|| self.registers.read_item(DENOISED));
             self.gpu.finish().await?;
+            self.seen = match look {
+                Some(numbers) => Some(numbers.await?),
+                None => None,
+            };
             if step.index + 1 == self.evaluations {
                 // The decoder needs the arena's memory more.
                 (self.plan, self.plain) = (None, None);
@@ -326,7 +299,12 @@ impl Canvas for OnGpuCanvas {
 
     fn read(&self, register: usize) -> LocalFuture<'_, Result<Vec<f32>>> {
         Box::pin(async move {
-            let values = self.registers.read_item(register).await?;
+            let seen = if register == DENOISED { self.seen.clone() } else { None };
+            self.watched.set(self.watched.get() || register == DENOISED);
+            let values = match seen {
+                Some(values) => values,
+                None => self.registers.read_item(register).await?,
+            };
             Ok(values.chunks(4 * self.pixels).flat_map(to_nchw).collect())
         })
     }
@@ -341,7 +319,7 @@ impl Canvas for OnGpuCanvas {
 }
 
 /// (pictures, C, pixels) → (pictures, pixels, C padded to a multiple of four with zeros).
-fn to_nhwc(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
+pub(super) fn to_nhwc(values: &[f32], channels: usize, pixels: usize) -> Vec<f32> {
     let padded = channels.next_multiple_of(4);
     let mut result = vec![0.0; values.len() / channels * padded];
     for (from, to) in values.chunks(channels * pixels).zip(result.chunks_mut(pixels * padded)) {
@@ -364,18 +342,4 @@ fn repaint_planes(gpu: &Gpu, repaint: &Repaint, [h, w]: [usize; 2], pixels: usiz
     let masks: Vec<f32> = masks.collect::<Vec<f32>>().repeat(h * w / pixels);
     let planes = [to_nhwc(picture, 4, pixels), to_nhwc(noise, 4, pixels), masks].concat();
     gpu.upload("repaint", &[3, h, w, 4], Storage::F32, &planes)
-}
-
-/// Refuses a size whose largest tensor, of `needed` bytes, cannot be bound.
-fn binds(gpu: &Gpu, [width, height]: [usize; 2], needed: u64) -> Result<()> {
-    let most = gpu.largest_tensor();
-    if needed > most {
-        let sentence = format!(
-            "a picture of {width}×{height} needs tensors of {} MiB, and this GPU binds at most {} MiB at once: choose a smaller size",
-            needed >> 20,
-            most >> 20
-        );
-        return Err(Error::new(Code::BadOption, sentence));
-    }
-    Ok(())
 }

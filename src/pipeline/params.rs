@@ -6,6 +6,16 @@ use crate::samplers::{Generator, Options, Prediction, Sampler, Schedule, Tool, V
 
 use super::Init;
 
+/// What turns latents into a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Decoder {
+    /// The model's VAE, or the separate one that took its place.
+    #[default]
+    Vae,
+    /// TAESD: nearly the same picture, for an eighteenth of the work.
+    Taesd,
+}
+
 /// Parameters of a picture. The defaults are those of the ComfyUI workflow this project starts from
 /// (nomadoor/Comfy-with-ComfyUI, SD1.5_embedding.json).
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +71,10 @@ pub struct Params {
     /// Pictures made at once. ComfyUI draws the noise for all of them together; A1111's i-th picture, counted from 0, is
     /// that of `seed` + i, or with a variation of its seed + i.
     pub batch: usize,
+    /// What decodes.
+    pub decoder: Decoder,
+    /// The VAE decodes in strips, in less memory and more time. A picture that is too large otherwise is so in any case.
+    pub vae_tiling: bool,
 }
 
 impl Default for Params {
@@ -90,6 +104,8 @@ impl Default for Params {
             prediction: None,
             zero_terminal_snr: None,
             batch: 1,
+            decoder: Decoder::Vae,
+            vae_tiling: false,
         }
     }
 }

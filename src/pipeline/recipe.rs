@@ -9,7 +9,10 @@ use crate::recipe::settings::{
 use crate::recipe::{Batch, Dialect, Recipe, Rng, images};
 use crate::samplers::{Generator, Options, Variation};
 
-use super::{Generation, Hires, Image, Params, StableDiffusion};
+use super::{Decoder, Generation, Hires, Image, Params, StableDiffusion};
+
+/// How an infotext says that TAESD decoded.
+const BY_TAESD: (&str, &str) = ("VAE Decoder", "TAESD");
 
 impl Generation {
     /// The recipe of the picture, or of the first of a batch.
@@ -89,6 +92,7 @@ fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
         (HIRES_SCALE, hires.map(|hires| hires.scale.to_string())),
         (HIRES_UPSCALER, hires.map(|hires| hires.upscaler.a1111_name().to_string())),
         (HIRES_STEPS, hires.and_then(|hires| hires.steps).map(|steps| steps.to_string())),
+        (BY_TAESD.0, (params.decoder == Decoder::Taesd).then(|| BY_TAESD.1.to_string())),
         (KEEP_WHOLE.0, params.keep_embeddings_whole.then(|| KEEP_WHOLE.1.to_string())),
     ];
     settings.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()

@@ -144,10 +144,11 @@ impl Engine {
         Ok(sd.library().iter().map(|(name, embedding)| JsValue::from(embedding_info(name, embedding))).collect())
     }
 
-    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, url}]`; `load` then brings it in.
+    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, url}]`; `load` then brings it in. Returns what it is:
+    /// `vae` or `taesd`.
     #[wasm_bindgen(js_name = openVae)]
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
-    pub async fn open_vae(&self, files: Array) -> Result<(), JsValue> {
+    pub async fn open_vae(&self, files: Array) -> Result<String, JsValue> {
         let mut sources = sources::from_js(&files).await.map_err(to_js)?;
         let source = sources
             .pop()
@@ -155,7 +156,8 @@ impl Engine {
             .ok_or_else(|| to_js(Error::new(Code::BadOption, "a VAE is one file: choose a single .safetensors")))?;
         let sd = self.sd()?.clone();
         let mut sd = sd.try_borrow_mut().map_err(busy)?;
-        sd.open_vae(source).await.map_err(to_js)
+        let decoder = sd.open_vae(source).await.map_err(to_js)?;
+        Ok(options::decoder_name(decoder).to_string())
     }
 
     /// Gives up a separate VAE that is not fully loaded.
@@ -296,6 +298,19 @@ impl Generation {
     pub fn seeds_of(&self, picture: usize) -> Vec<String> {
         let (seed, variation) = self.inner.seeds_of(picture);
         [Some(seed), variation].into_iter().flatten().map(|seed| seed.to_string()).collect()
+    }
+
+    /// What the picture is going to be, `{width, height, data}` with RGBA bytes: a pixel for every 8×8, or by `taesd` in full.
+    #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow_mut")]
+    pub async fn preview(&self, taesd: bool) -> Result<Object, JsValue> {
+        let sd = self.sd.try_borrow().map_err(busy)?;
+        let preview = if taesd { self.inner.preview_by_taesd(&sd).await } else { self.inner.preview(&sd).await };
+        let image = preview.map_err(to_js)?;
+        Ok(object([
+            ("width", image.width.into()),
+            ("height", image.height.into()),
+            ("data", js_sys::Uint8ClampedArray::from(&image.rgba[..]).into()),
+        ]))
     }
 
     /// A picture, counted from 0, as the latents now are: the bytes of a PNG that carries its recipe.

@@ -4,7 +4,7 @@ use js_sys::{Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use crate::error::{Code, Error, Result};
-use crate::pipeline::Params;
+use crate::pipeline::{Decoder, Params};
 use crate::prompt::Syntax;
 use crate::recipe::settings;
 use crate::samplers::{Generator, Options, Prediction, Sampler, Schedule, Tool, Variation};
@@ -23,7 +23,7 @@ pub enum Kind {
 
 /// Every option of a picture. Recipes have the same fields; those that are among a recipe's extras come with what
 /// infotexts call them (for [`ETA`] it depends on the sampler).
-pub const OPTIONS: [(&str, Option<(&str, Kind)>); 31] = [
+pub const OPTIONS: [(&str, Option<(&str, Kind)>); 33] = [
     ("prompt", None),
     ("negativePrompt", None),
     ("steps", None),
@@ -55,6 +55,8 @@ pub const OPTIONS: [(&str, Option<(&str, Kind)>); 31] = [
     ("exactSteps", None),
     ("prediction", None),
     ("zeroTerminalSnr", None),
+    ("decoder", None),
+    ("vaeTiling", None),
 ];
 
 /// The option whose name in infotexts is [`settings::eta`].
@@ -105,6 +107,8 @@ pub fn params(options: &JsValue) -> Result<Params> {
         init: super::init::init(&fields)?,
         prediction: fields.text("prediction")?.map(|name| prediction(&name)).transpose()?,
         zero_terminal_snr: fields.truth("zeroTerminalSnr")?,
+        decoder: decoder(fields.text("decoder")?.as_deref())?,
+        vae_tiling: vae_tiling(&fields)?,
     })
 }
 
@@ -117,6 +121,30 @@ fn sampling(fields: &Fields) -> Result<Options> {
         churn_min: fields.number("sTmin")?.unwrap_or(defaults.churn_min),
         churn_max: fields.number("sTmax")?.unwrap_or(defaults.churn_max),
     })
+}
+
+fn decoder(name: Option<&str>) -> Result<Decoder> {
+    let all = [Decoder::Vae, Decoder::Taesd];
+    let Some(name) = name else { return Ok(Decoder::Vae) };
+    let found = all.into_iter().find(|decoder| decoder_name(*decoder) == name);
+    found.ok_or_else(|| bad("decoder", &format!("\"{name}\""), "vae or taesd"))
+}
+
+fn vae_tiling(fields: &Fields) -> Result<bool> {
+    match fields.get("vaeTiling") {
+        None => Ok(false),
+        Some(value) if value.as_string().as_deref() == Some("auto") => Ok(false),
+        Some(value) if value.as_bool() == Some(true) => Ok(true),
+        Some(value) => Err(bad("vaeTiling", &shown(&value), "true or auto")),
+    }
+}
+
+/// What JavaScript calls a decoder.
+pub fn decoder_name(decoder: Decoder) -> &'static str {
+    match decoder {
+        Decoder::Vae => "vae",
+        Decoder::Taesd => "taesd",
+    }
 }
 
 fn variation(fields: &Fields) -> Result<Option<Variation>> {

@@ -82,6 +82,9 @@ test('options: unknown names and useless values are refused by name', async () =
     [{ guidanceStart: 0.5, guidanceEnd: 0.5 }, 'BAD_OPTION', /guidance/],
     [{ clipSkip: 0 }, 'BAD_OPTION', /clip ?skip/i],
     [{ prompt: 3 }, 'BAD_OPTION', /prompt/],
+    [{ decoder: 'tea' }, 'BAD_OPTION', /tea/],
+    [{ decoder: 'taesd' }, 'BAD_OPTION', /taesd_decoder/],
+    [{ vaeTiling: false }, 'BAD_OPTION', /vaeTiling/],
   ];
   const errors = await page.evaluate(
     (all) => Promise.all(all.map((options) => failure(sd.generate(options)))),
@@ -197,6 +200,28 @@ test('the same picture from a file, from a URL in ranges, by a word and by its r
   assert.equal(byRows, fromFile);
   assert.equal(fromUrl, fromFile);
   assert.notEqual(other, fromFile);
+});
+
+test('previews: small pictures that come nearer, only where they are asked for, and no trace of them in the picture', async () => {
+  const { sizes, plain, same, refused } = await page.evaluate(async () => {
+    const options = { prompt: 'a cat', steps: 3, width: 64, height: 128 };
+    const events = async (control) => {
+      const generation = sd.generate(options, control);
+      const steps = [];
+      for await (const event of generation) if (event.type === 'step') steps.push(event.preview);
+      return { steps, hash: await pixels(await generation) };
+    };
+    const [without, shown] = [await events(), await events({ preview: true })];
+    return {
+      sizes: shown.steps.map(({ width, height, data }) => [width, height, new Set(data).size > 8]),
+      plain: without.steps.filter(Boolean).length, same: without.hash === shown.hash,
+      refused: await failure((async () => sd.generate(options, { preview: 'often' }))()),
+    };
+  });
+  assert.deepEqual(sizes, Array(3).fill([8, 16, true]));
+  assert.equal(plain, 0);
+  assert.ok(same);
+  assert.equal(refused.code, 'BAD_OPTION');
 });
 
 test('a random seed is told, and gives the same picture again', async () => {

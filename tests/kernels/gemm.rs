@@ -1,5 +1,5 @@
 use wordbrush::gpu::{Storage, Tensor};
-use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Tile, gemm_on};
+use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Strip, Tile, gemm_on};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -107,6 +107,9 @@ fn reference(case: &Case, d: &Data) -> Vec<f32> {
                 *x += r;
             }
         }
+        if case.activation == Activation::Relu {
+            result[width..].iter_mut().for_each(|x| *x = x.max(0.0));
+        }
     }
     result
 }
@@ -114,7 +117,8 @@ fn reference(case: &Case, d: &Data) -> Vec<f32> {
 fn activated(activation: Activation, row: &[f64]) -> Vec<f64> {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match activation {
-        Activation::None => row.to_vec(),
+        // A ReLU follows the residual, which is not here yet.
+        Activation::None | Activation::Relu => row.to_vec(),
         Activation::Silu => row.iter().map(|&x| x * sigmoid(x)).collect(),
         Activation::QuickGelu => row.iter().map(|&x| x * sigmoid(1.702 * x)).collect(),
         Activation::Geglu => row.chunks(8).flat_map(|pair| (0..4).map(move |i| pair[i] * gelu(pair[i + 4]))).collect(),
@@ -160,6 +164,7 @@ fn check(case: &Case) {
                             stretched: case.stretched,
                         },
                         out: None,
+                        strip: None,
                     },
                 )
             });
@@ -181,6 +186,8 @@ fn epilogues() {
     check(&Case { residual: true, row_bias: true, ..base });
     check(&Case { activation: Activation::Silu, ..base });
     check(&Case { activation: Activation::QuickGelu, residual: true, ..base });
+    check(&Case { activation: Activation::Relu, ..base });
+    check(&Case { activation: Activation::Relu, residual: true, bias: false, ..base });
     check(&Case { activation: Activation::Geglu, ..base });
     check(&Case { activation: Activation::Geglu, n: 136, input: [1, 1, 70], ..base });
 }
@@ -228,9 +235,66 @@ fn a_product_can_be_stored_in_f32() {
                     residual: None,
                     geometry,
                     out: Some(Storage::F32),
+                    strip: None,
                 },
             )
         });
         assert_eq!(found, [1.0 + 1.0 / 65536.0 + 4.0 / 1024.0; 8]);
+    }
+}
+
+fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, strip: Option<Strip<'a>>) -> Gemm<'a> {
+    let stretched = doubled.then(|| (input.shape()[1] * 2, input.shape()[2] * 2));
+    Gemm {
+        input,
+        input2: None,
+        weight,
+        bias: None,
+        row_bias: None,
+        activation: Activation::None,
+        residual: None,
+        geometry: Geometry { kernel: 3, stride: 1, padding: 1, padding_end: 1, stretched },
+        out: None,
+        strip,
+    }
+}
+
+/// Rows of a convolution alone are those of the whole, wherever the strip lies; what is added is added.
+#[test]
+fn strips_of_convolutions() {
+    let (h, w, c, n) = (11, 8, 32, 32);
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(9);
+        let input = tensor(&gpu, &[1, h, w, c], storage, &numbers.take(h * w * c, storage));
+        let weight = tensor(&gpu, &[3, 3, c, n], storage, &numbers.take(9 * c * n, storage));
+        for doubled in [false, true] {
+            let factor = if doubled { 2 } else { 1 };
+            let (out_h, out_w) = (h * factor, w * factor);
+            let before = numbers.take(out_h * out_w * n, storage);
+            let residual = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
+            for tile in [Tile::Direct, Tile::Tiled] {
+                for add in [false, true] {
+                    let added = add.then_some(&residual);
+                    let whole = run(&gpu, || {
+                        gemm_on(tile, &Gemm { residual: added, ..convolution(&input, &weight, doubled, None) })
+                    });
+                    let out = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
+                    let (plan, ()) = gpu.record("strips", || {
+                        for first in (0..out_h).step_by(4) {
+                            let rows = first..(first + 4).min(out_h);
+                            let needed = rows.start.saturating_sub(1)..(rows.end + 1).min(out_h);
+                            let there = needed.start / factor..needed.end.div_ceil(factor);
+                            let above = rows.start - there.start * factor;
+                            let strip = Strip { above, out: &out.rows(rows), add };
+                            gemm_on(tile, &convolution(&input.rows(there), &weight, doubled, Some(strip)));
+                        }
+                    });
+                    plan.run();
+                    let found = pollster::block_on(out.read()).expect("read");
+                    close(&format!("{tile:?} doubled {doubled} add {add}"), storage, &found, &whole);
+                }
+            }
+        }
     }
 }

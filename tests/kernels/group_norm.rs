@@ -1,5 +1,5 @@
 use wordbrush::gpu::Storage;
-use wordbrush::kernels::{GroupNorm, group_norm};
+use wordbrush::kernels::{GroupNorm, Moments, group_norm};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -72,4 +72,29 @@ fn one_input() {
 fn two_inputs_share_groups() {
     check([2, 5, 3], 64, 32, 32, true);
     check([1, 4, 4], 40, 20, 4, false); // fifteen channels a group: one spans both inputs
+}
+
+/// A picture that comes in strips has the norm of the whole.
+#[test]
+fn strips_of_a_picture() {
+    let (h, w, c) = (11, 8, 32);
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(6);
+        let x = tensor(&gpu, &[1, h, w, c], storage, &numbers.take(h * w * c, storage));
+        let gamma = tensor(&gpu, &[c], Storage::F32, &numbers.take(c, Storage::F32));
+        let beta = tensor(&gpu, &[c], Storage::F32, &numbers.take(c, Storage::F32));
+        let args =
+            |input| GroupNorm { input, input2: None, gamma: &gamma, beta: &beta, groups: 8, epsilon: 1e-5, silu: true };
+        let whole = run(&gpu, || group_norm(&args(&x)));
+        let strips = [x.rows(0..4), x.rows(4..8), x.rows(8..11)];
+        for (i, rows) in strips.iter().enumerate() {
+            let found = run(&gpu, || {
+                let mut moments = Moments::new(&gpu, 1, 8, h * w, 4 * w);
+                strips.iter().for_each(|strip| moments.measure(&args(strip)));
+                moments.normalise(&args(rows))
+            });
+            close("group_norm in strips", storage, &found, &whole[i * 4 * w * c..][..found.len()]);
+        }
+    }
 }

@@ -1,5 +1,8 @@
-use wordbrush::gpu::Storage;
-use wordbrush::kernels::{ROW, Rescale, image, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len};
+use wordbrush::gpu::{Storage, Tensor};
+use wordbrush::kernels::{
+    ROW, Rescale, image, image_from_unit, matrix_offset, rescale_guidance, sampler_step, scale_latents, soft_clamp,
+    step_len,
+};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -13,6 +16,19 @@ fn scaled_and_repeated() {
         let found = run(&gpu, || scale_latents(&latents, &step, None, 2, storage));
         let once: Vec<f32> = x.iter().map(|x| x * 0.25).collect();
         close("scale_latents", storage, &found, &[once.clone(), once].concat());
+    }
+}
+
+#[test]
+fn bent_softly() {
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut x: Vec<f32> = Numbers::new(2).take(7 * 10 * 4, Storage::F32).iter().map(|x| x * 9.0).collect();
+        x[..4].copy_from_slice(&[0.0, 1e6, -1e30, 150.0]);
+        let latents = tensor(&gpu, &[1, 7, 10, 4], Storage::F32, &x);
+        let found = run(&gpu, || soft_clamp(&latents, storage));
+        let expected: Vec<f32> = x.iter().map(|&x| (3.0 * (f64::from(x) / 3.0).tanh()) as f32).collect();
+        close("soft_clamp", storage, &found, &expected);
     }
 }
 
@@ -162,13 +178,15 @@ fn bytes_of_a_picture() {
         let x: Vec<f32> = Numbers::new(8).take(h * w * 4, storage).iter().map(|x| x * 1.5).collect();
         let x: Vec<f32> = x.into_iter().map(|x| crate::support::round(x, storage)).collect();
         let tensor = tensor(&gpu, &[1, h, w, 4], storage, &x);
-        let (plan, rgba) = gpu.record("test", || image(&tensor).keep());
-        rgba.write(&vec![f32::NAN; rgba.len()]);
-        plan.run();
-        let found = pollster::block_on(rgba.read_bytes()).expect("read");
-        for (pixel, bytes) in x.chunks(4).zip(found.chunks(4)) {
-            let byte = |x: f32| ((x * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0) as u8;
-            assert_eq!(bytes, [byte(pixel[0]), byte(pixel[1]), byte(pixel[2]), 255], "{pixel:?}");
+        for (kernel, factor, shift) in [(image as fn(&Tensor) -> Tensor, 0.5, 0.5), (image_from_unit, 1.0, 0.0)] {
+            let (plan, rgba) = gpu.record("test", || kernel(&tensor).keep());
+            rgba.write(&vec![f32::NAN; rgba.len()]);
+            plan.run();
+            let found = pollster::block_on(rgba.read_bytes()).expect("read");
+            for (pixel, bytes) in x.chunks(4).zip(found.chunks(4)) {
+                let byte = |x: f32| ((x * factor + shift).clamp(0.0, 1.0) * 255.0) as u8;
+                assert_eq!(bytes, [byte(pixel[0]), byte(pixel[1]), byte(pixel[2]), 255], "{pixel:?}");
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ export async function loadModel(chosen) {
     const next = await StableDiffusion.load(chosen, { onProgress: showLoad, signal: control.signal });
     const [old, pictureOfOld] = [app.sd, app.made];
     if (chosen !== app.source) app.vae = null;
+    offerTaesd(false);
     [app.sd, app.source] = [next, chosen];
     pictureOfOld.then(() => old?.dispose());
     leaveExample();
@@ -31,7 +32,7 @@ export async function loadModel(chosen) {
   app.loading = null;
   loadProgress.hide();
   document.title = 'Wordbrush';
-  if (app.sd && app.vae) await loadVae(app.vae);
+  for (const file of [app.vae, app.taesd]) if (app.sd && file) await loadVae(file);
   showModel();
   showEmbeddings();
   countTokens();
@@ -59,7 +60,7 @@ function showModel() {
     return;
   }
   const where = app.sd.device === 'cpu' ? 'on the CPU' : 'on the GPU';
-  $('model-status').textContent = `${modelName(app.source)} is loaded (${bytes(app.sd.bytes)}, ${app.sd.adapter.storage} ${where})${app.vae ? `, with the VAE ${app.vae.name}` : ''}.`;
+  $('model-status').textContent = `${modelName(app.source)} is loaded (${bytes(app.sd.bytes)}, ${app.sd.adapter.storage} ${where})${app.vae ? `, with the VAE ${app.vae.name}` : ''}${app.taesd ? `, beside it ${app.taesd.name}` : ''}.`;
   showMemory();
 }
 
@@ -67,8 +68,9 @@ export async function loadVae(file) {
   messages.clear('vae');
   if (!app.sd) return messages.show('vae', 'Load a model first, then its VAE.');
   try {
-    await app.sd.loadVae(file, { onProgress: showLoad });
-    app.vae = file;
+    const kind = await app.sd.loadVae(file, { onProgress: showLoad });
+    app[kind] = file;
+    if (kind === 'taesd') offerTaesd(true);
   } catch (error) {
     if (error.code === 'DISPOSED') return;
     messages.show('vae', error);
@@ -77,6 +79,14 @@ export async function loadVae(file) {
     loadProgress.hide();
     document.title = 'Wordbrush';
     showModel();
+  }
+}
+
+// TAESD can be chosen where there is one; it is not where the model it was loaded beside is gone.
+function offerTaesd(there) {
+  for (const option of document.querySelectorAll('option[value="taesd"]')) {
+    option.disabled = !there;
+    if (!there && option.selected) option.parentElement.selectedIndex = [...option.parentElement.options].findIndex(({ defaultSelected }) => defaultSelected);
   }
 }
 

@@ -48,7 +48,8 @@ export async function generate() {
   form.running = true;
   progress.show(null, `Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
   $('milestones').textContent = 'Making a picture.';
-  const picture = app.sd.generate({ ...form.options, ...$('start').options }, { signal: app.making.signal });
+  const options = { ...form.options, ...$('start').options };
+  const picture = app.sd.generate(options, { signal: app.making.signal, preview: $('picture').wantsPreviews });
   app.made = picture.then(() => {}, () => {});
   try {
     for await (const event of picture) showEvent(event);
@@ -62,6 +63,7 @@ export async function generate() {
   } finally {
     app.making = null;
     form.running = false;
+    $('picture').endPreview();
     progress.hide();
     document.title = 'Wordbrush';
     showMemory();
@@ -77,6 +79,7 @@ function showEvent(event) {
     const left = event.etaSeconds === null ? '' : `, about ${duration(event.etaSeconds)} left`;
     const larger = event.pass === 2 ? ' of the second pass' : '';
     progress.show(fraction, `Step ${event.step} of ${event.steps}${larger}${left}`);
+    if (event.preview) $('picture').preview(event.preview);
     document.title = `[${Math.floor(100 * fraction)}%] Wordbrush`;
     const quarter = (step) => Math.floor((4 * step) / event.steps);
     if (quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;

@@ -9,6 +9,7 @@ export const app = {
   sd: null, // the model in use
   source: null, // where it came from, to load it again after a crash
   vae: null, // the File of a separate VAE
+  taesd: null, // the File of a TAESD
   loading: null, // the AbortController of the load under way
   making: null, // the AbortController of the picture under way
   made: Promise.resolve(), // settles with the picture under way

@@ -4,6 +4,7 @@
 const EMBEDDING_LIMIT = 32 * 1024 * 1024;
 const CHECKPOINT_NAMES = /"(?:model\.diffusion_model|cond_stage_model|conditioner|down_blocks)\./;
 const VAE_NAMES = /"(?:first_stage_model\.)?(?:decoder|encoder)\.conv_in\./;
+const TAESD_NAMES = /"(?:(?:taesd_)?decoder\.(?:layers\.)?)?\d+\.conv\.0\./;
 const HEADER_LIMIT = 64 * 1024 * 1024;
 const RECIPE_TEXT = /^\s*\{|(?:^|\n)\s*Steps: \d/;
 const TEXT_LIMIT = 4 * 1024 * 1024;
@@ -59,7 +60,7 @@ async function kindOf(file) {
     if (length + 8 <= file.size && length <= HEADER_LIMIT) {
       const names = await file.slice(8, 8 + length).text();
       if (CHECKPOINT_NAMES.test(names)) return 'models';
-      if (VAE_NAMES.test(names)) return 'vaes';
+      if (VAE_NAMES.test(names) || TAESD_NAMES.test(names)) return 'vaes';
     } else if (file.size <= TEXT_LIMIT && looksLikeRecipe(await file.text())) return 'recipes';
   } catch {
     // It cannot be read, which whoever opens it will say.

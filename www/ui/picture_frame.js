@@ -1,4 +1,4 @@
-// <picture-frame>: the newest pictures, what they were made from, and their downloads. The first is the large one.
+// <picture-frame>: the newest pictures, what they were made from, and their downloads; before that, previews. The first is the large one.
 
 import { element } from './dom.js';
 import { duration, fileName } from './format.js';
@@ -6,12 +6,35 @@ import { duration, fileName } from './format.js';
 class PictureFrame extends HTMLElement {
   #urls = [];
 
+  // As `generate` takes it.
+  get wantsPreviews() {
+    const { value } = this.querySelector('[name="previews"]');
+    return value === 'quick' ? true : value || false;
+  }
+
+  // Takes the picture's place until there is one, or until `endPreview`.
+  preview(pixels) {
+    const canvas = this.querySelector('canvas');
+    if (!this.wantsPreviews) return this.endPreview();
+    if (canvas.width !== pixels.width || canvas.height !== pixels.height) Object.assign(canvas, { width: pixels.width, height: pixels.height });
+    canvas.getContext('2d').putImageData(pixels, 0, 0);
+    this.#reveal(canvas);
+  }
+
+  endPreview() {
+    this.#reveal(this.querySelector(this.#urls.length ? 'figure img' : '.empty'));
+  }
+
+  #reveal(wanted) {
+    for (const element of this.querySelectorAll('picture-frame > figure > :not(figcaption)')) element.hidden = element !== wanted;
+  }
+
   show({ images, seconds }) {
     const old = this.#urls;
     this.#urls = images.map(({ png }) => URL.createObjectURL(png));
     const [{ params }] = images;
     this.#fill(this.querySelector('figure img'), this.querySelector('a'), images, 0);
-    this.querySelector('.empty').hidden = true;
+    this.#reveal(this.querySelector('figure img'));
     const made = images.length > 1 ? `${images.length} pictures made` : 'made';
     this.querySelector('figcaption').textContent =
       `${params.width}×${params.height}, ${params.steps} ${params.steps === 1 ? 'step' : 'steps'}, CFG ${params.cfg}, ${params.sampler}, ${params.scheduler}, ` +

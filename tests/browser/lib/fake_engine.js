@@ -52,7 +52,7 @@ export class Engine {
     if (this.#vae) {
       this.loaded += 100;
       if (this.loaded < this.total) return true;
-      this.opened.vae = this.#vae;
+      if (!this.#vae.startsWith('taesd')) this.opened.vae = this.#vae;
       this.#vae = null;
       this.loaded = this.total = 1000;
       return false;
@@ -68,6 +68,7 @@ export class Engine {
     this.#vae = name;
     this.loaded = 1000;
     this.total = name.startsWith('slow') ? 100_000 : 1400;
+    return name.startsWith('taesd') ? 'taesd' : 'vae';
   }
 
   dropVae() {}
@@ -161,6 +162,7 @@ export class Engine {
 
 class Generation {
   done = 0;
+  previews = 0;
   warnings = [];
 
   // `hashes` tells the slices that are hashed by now.
@@ -182,6 +184,14 @@ class Generation {
 
   seedsOf(picture) {
     return [String(BigInt(this.seed) + BigInt(picture))];
+  }
+
+  // Its first byte tells the step, the second how many there were before it.
+  async preview() {
+    const data = new Uint8ClampedArray(4 * 8 * 8);
+    data.set([this.done, this.previews]);
+    this.previews += 1;
+    return { width: 8, height: 8, data };
   }
 
   async image(picture) {

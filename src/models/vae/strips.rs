@@ -1,0 +1,69 @@
+//! The decoder within little memory.
+
+use crate::gpu::Tensor;
+use crate::kernels::{Gemm, Strip, gemm};
+
+use super::super::blocks::{Picture, Room, around, split};
+use super::Vae;
+
+impl Vae {
+    /// Bytes of the largest tensor that [`decode_in`](Self::decode_in) has to keep whole, as [`largest`](Self::largest).
+    pub fn largest_kept(&self, width: usize, height: usize, size: usize) -> u64 {
+        let mut pixels = (width / 8 * (height / 8)) as u64;
+        let mut largest = pixels * self.conv_in.channels() as u64;
+        for block in &self.up_blocks {
+            let kept = block.resnets.iter().map(|resnet| pixels * resnet.channels() as u64).max();
+            largest = largest.max(kept.unwrap_or(0));
+            if block.upsampler.is_some() {
+                pixels *= 4;
+            }
+        }
+        largest * size as u64
+    }
+
+    /// [`decode`](Self::decode), in strips of rows as far as `room` demands.
+    pub fn decode_in(&self, latents: &Tensor, room: &Room) -> Tensor {
+        // 1. in
+        let h = self.conv_in.forward(&self.post_quant_conv.forward(latents));
+
+        // 2. middle
+        let mut h = self.mid_block.forward(&h);
+
+        // 3. up
+        let mut doubling = None;
+        for block in &self.up_blocks {
+            for resnet in &block.resnets {
+                let x = match doubling.take() {
+                    Some(conv) => room.double(h, conv, resnet.channels()),
+                    None => Picture::Whole(h),
+                };
+                h = resnet.forward_in(&x, room);
+            }
+            doubling = block.upsampler.as_ref();
+        }
+
+        // 4. out
+        self.out_in(&h, room)
+    }
+
+    fn out_in(&self, h: &Tensor, room: &Room) -> Tensor {
+        let &[_, height, width, channels] = h.shape() else { panic!("vae: {:?}", h.shape()) };
+        if room.is_enough_for([height, width, channels], h.storage().size()) {
+            return self.conv_out.forward(&self.conv_norm_out.silu(h, None));
+        }
+        let gpu = h.gpu();
+        let rows = room.rows(h.row_bytes());
+        let mut moments = self.conv_norm_out.moments(gpu, height * width, rows * width);
+        for rows in split(height, rows) {
+            self.conv_norm_out.measure(&h.rows(rows), &mut moments);
+        }
+        let out = gpu.result(&[1, height, width, 4], h.storage());
+        for rows in split(height, rows) {
+            let needed = around(&rows, 1, height);
+            let normal = self.conv_norm_out.silu_of(&h.rows(needed.clone()), &moments);
+            let strip = Strip { above: rows.start - needed.start, out: &out.rows(rows.clone()), add: false };
+            gemm(&Gemm { strip: Some(strip), ..self.conv_out.product(&normal) });
+        }
+        out
+    }
+}
