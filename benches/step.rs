@@ -115,10 +115,10 @@ async fn previews(args: &Args, sd: &StableDiffusion, generation: &mut Generation
     let begun = Instant::now();
     generation.preview(sd).await?;
     let first = begun.elapsed().as_secs_f64();
-    let mut times = [Vec::new(), Vec::new()];
+    let (mut times, mut busy) = ([Vec::new(), Vec::new()], [0.0; 2]);
     for i in 0..args.steps {
         let looking = i / BLOCK % 2;
-        let begun = Instant::now();
+        let (begun, busy_before) = (Instant::now(), cpu_seconds());
         generation.step().await?;
         if looking == 1 {
             generation.preview(sd).await?;
@@ -126,11 +126,24 @@ async fn previews(args: &Args, sd: &StableDiffusion, generation: &mut Generation
         // A block's first step still does, or does not yet do, what the block before it asked for.
         if i % BLOCK > 0 {
             times[looking].push(begun.elapsed().as_secs_f64());
+            busy[looking] += cpu_seconds() - busy_before;
         }
     }
+    let cpu = [0, 1].map(|looking| busy[looking] / times[looking].len() as f64);
     let [without, with] = times.map(|mut times| {
         times.sort_by(f64::total_cmp);
         times.get(times.len() / 2).copied()
     });
-    Ok(Some(serde_json::json!({ "first_s": first, "step_s": without, "step_with_preview_s": with })))
+    Ok(Some(serde_json::json!({
+        "first_s": first, "step_s": without, "step_with_preview_s": with,
+        "step_cpu_s": cpu[0], "step_with_preview_cpu_s": cpu[1],
+    })))
+}
+
+/// What this process has used of the CPU, on which a software adapter computes: on a busy machine the clock tells little.
+/// Zero where there is no /proc.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

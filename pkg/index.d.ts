@@ -471,7 +471,7 @@ export interface GenerateControl {
   /** Aborting rejects with its reason at once; the engine stops after the step it is in. */
   signal?: AbortSignal;
   /**
-   * Steps bring a preview. It costs next to nothing: the first one with a model or VAE also decodes 128×128 pixels, to learn
+   * Steps bring a preview. It costs next to nothing: the first one with a model or VAE also decodes 128×256 pixels, to learn
    * the VAE's colours. `taesd` previews have the picture's full size and are decoded by the TAESD that `loadVae` brought in,
    * which is about a tenth of a step's work each. Default: `false`.
    */

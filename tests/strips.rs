@@ -34,7 +34,8 @@ fn decoded(gpu: &Gpu, decode: impl Fn() -> Tensor) -> (Vec<f32>, Stats) {
 fn strips_give_the_picture_of_the_whole() {
     // Heights that the strips' rows do not divide; shortcuts and channels that change (four_levels); two layers a block.
     for (name, h, w) in [("four_levels", 9, 8), ("two_levels", 7, 12), ("two_levels", 9, 5)] {
-        for storage in STORAGES {
+        // Storages differ in what is tested elsewhere: one picture in each of them.
+        for storage in STORAGES.into_iter().filter(|storage| h == 7 || *storage == Storage::F32) {
             let gpu = gpu(storage);
             let vae = vae(&gpu, name);
             let latents = Numbers::new(3).take(h * w * 4, storage).iter().map(|x| x * 6.0).collect::<Vec<_>>();

@@ -187,6 +187,7 @@ fn slots<'v>(node: &'v Value, side: &str) -> impl Iterator<Item = &'v Value> {
 fn widget_names(class: &str) -> Option<&'static [&'static str]> {
     Some(match class {
         "KSampler" => &["seed", "control", "steps", "cfg", "sampler_name", "scheduler", "denoise"],
+        "LoadImage" => &["image", "upload"],
         "KSamplerAdvanced" => &[
             "add_noise",
             "noise_seed",

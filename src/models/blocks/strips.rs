@@ -27,6 +27,9 @@ pub struct Room {
 
 /// Bytes of a strip where memory is no concern: enough to keep a GPU busy.
 const STRIP_BYTES: u64 = 32 << 20;
+/// Tensors that are this many times smaller than all there is need no strips: three or four of them live at once, and what
+/// they leave behind in the arena does not always fit what comes later.
+const SMALL: u64 = 10;
 /// Bindings begin at multiples of this.
 const ALIGNMENT: usize = 256;
 
@@ -54,9 +57,12 @@ pub fn around(rows: &Range<usize>, more: usize, height: usize) -> Range<usize> {
 }
 
 impl Room {
-    /// Rows of a strip, a multiple of four, where a row takes `bytes`.
-    pub fn rows(&self, bytes: usize) -> usize {
-        let strip = STRIP_BYTES.min(self.most / 32) as usize;
+    /// Rows of a strip, a multiple of four, where a row takes `bytes`, beside a tensor of `kept` bytes.
+    ///
+    /// A strip and its next make four or five tensors. The lower they are, the more often their edges are computed twice, so
+    /// they are a 32nd of what is kept whole if that is more than a 64th of all there is.
+    pub fn rows(&self, bytes: usize, kept: u64) -> usize {
+        let strip = STRIP_BYTES.min((self.most / 64).max(kept / 32)) as usize;
         (strip / bytes / 4 * 4).max(4)
     }
 
@@ -64,12 +70,17 @@ impl Room {
     pub fn is_enough_for(&self, [height, width, channels]: [usize; 3], size: usize) -> bool {
         let row = width * channels * size;
         let bytes = height as u64 * row as u64;
-        row % ALIGNMENT != 0 || (bytes <= self.binding && bytes.saturating_mul(3) <= self.most)
+        row % ALIGNMENT != 0 || (bytes <= self.binding && bytes.saturating_mul(SMALL) <= self.most)
     }
 
     /// Two whole tensors, and strips besides.
     fn holds_both(&self, one: u64, other: u64) -> bool {
         one + other <= self.most / 8 * 7
+    }
+
+    /// As much as two tensors and strips besides take, if that is more.
+    pub fn at_least(self, both: u64) -> Self {
+        Self { most: self.most.max(both.saturating_mul(8) / 7 + 8), ..self }
     }
 
     /// `x` doubled and filtered, for a block that makes `channels` of it.
@@ -86,7 +97,7 @@ impl Room {
             return doubled;
         }
         let whole = x.gpu().result(&[1, height, width, conv.channels()], x.storage());
-        for rows in split(height, self.rows(whole.row_bytes())) {
+        for rows in split(height, self.rows(whole.row_bytes(), whole.bytes())) {
             double(conv, &x, &rows, &whole.rows(rows.clone()));
         }
         Picture::Whole(whole)
@@ -146,14 +157,14 @@ impl ResnetBlock {
                 return self.forward(x, None, None);
             }
         }
-        let rows = room.rows(width * widest * size);
+        let out = height as u64 * (width * self.channels() * size) as u64;
+        let rows = room.rows(width * widest * size, out);
         let strips = split(height, rows);
         let mut moments = self.norm1.moments(x.like().gpu(), height * width, rows * width);
         for rows in &strips {
             self.norm1.measure(&x.rows(rows), &mut moments);
         }
         let block = InStrips { block: self, x, moments, strips };
-        let out = height as u64 * (width * self.channels() * size) as u64;
         match x {
             Picture::Whole(x) if self.conv_shortcut.is_none() && !room.holds_both(x.bytes(), out) => block.in_place(x),
             _ => block.beside(),

@@ -21,8 +21,26 @@ impl Vae {
         largest * size as u64
     }
 
+    /// Bytes of the two tensors that cannot be avoided: what a level begins with, of half its size, and what it makes of it.
+    fn least(&self, latents: &Tensor) -> u64 {
+        let mut pixels = (latents.len() / latents.shape()[3]) as u64;
+        let (mut doubled, mut least) = (0, 0);
+        for block in &self.up_blocks {
+            let channels = block.resnets.last().map_or(0, |resnet| resnet.channels() as u64);
+            least = least.max(doubled + pixels * channels);
+            doubled = pixels * channels;
+            if block.upsampler.is_some() {
+                pixels *= 4;
+            }
+        }
+        least * latents.storage().size() as u64
+    }
+
     /// [`decode`](Self::decode), in strips of rows as far as `room` demands.
     pub fn decode_in(&self, latents: &Tensor, room: &Room) -> Tensor {
+        // Where what must be had at the end is more than all there is, nothing is gained by saving before.
+        let room = &room.at_least(self.least(latents));
+
         // 1. in
         let h = self.conv_in.forward(&self.post_quant_conv.forward(latents));
 
@@ -52,7 +70,7 @@ impl Vae {
             return self.conv_out.forward(&self.conv_norm_out.silu(h, None));
         }
         let gpu = h.gpu();
-        let rows = room.rows(h.row_bytes());
+        let rows = room.rows(h.row_bytes(), h.bytes());
         let mut moments = self.conv_norm_out.moments(gpu, height * width, rows * width);
         for rows in split(height, rows) {
             self.conv_norm_out.measure(&h.rows(rows), &mut moments);
