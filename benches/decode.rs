@@ -10,7 +10,7 @@ use std::time::Instant;
 use clap::Parser;
 use wordbrush::files::source::DiskSource;
 use wordbrush::files::vae_file;
-use wordbrush::gpu::{Gpu, Options, Storage, Tensor};
+use wordbrush::gpu::{Gpu, Options, Storage};
 use wordbrush::models::{Room, Vae};
 use wordbrush::samplers::torch_randn;
 use wordbrush::weights::Weights;
@@ -57,13 +57,17 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
     let x = gpu.upload("latents", &[1, side, side, 4], gpu.storage(), &latents);
     let binding = gpu.largest_tensor();
     let room = |most| Room { most, tensor: gpu.largest_buffer(), binding };
-    let ways: [(&str, Box<dyn Fn() -> Tensor>); 3] = [
-        ("whole", Box::new(|| vae.decode(&x))),
-        ("strips as bindings demand", Box::new(|| vae.decode_in(&x, &room(u64::MAX)))),
-        ("strips within --most", Box::new(|| vae.decode_in(&x, &room(args.most << 20)))),
+    let ways = [
+        ("whole", None),
+        ("strips as bindings demand", Some(u64::MAX)),
+        ("strips within --most", Some(args.most << 20)),
     ];
     let (mut flops, mut first) = (0, None);
-    for (way, decode) in ways {
+    for (way, most) in ways {
+        let decode = || match most {
+            None => vae.decode(&x),
+            Some(most) => vae.decode_in(&x, &room(most)),
+        };
         let (plan, picture) = gpu.record("decode", || decode().keep());
         let stats = plan.stats();
         flops = if flops == 0 { stats.flops } else { flops };
