@@ -67,6 +67,9 @@ proptest! {
     }
 }
 
+/// Quadratic time for a megabyte would be hours; a busy machine needs seconds.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// Texts that an unwary reader takes quadratic time for, a megabyte each.
 #[test]
 fn long_texts_take_linear_time() {
@@ -94,7 +97,7 @@ fn long_texts_take_linear_time() {
         let _ = infotext::parse(&format!("{text}\nSteps: 1, Seed: 1, RNG: CPU, aa: {text}"));
         let _ = infotext::write(&infotext::parse(&text));
         let taken = begun.elapsed();
-        assert!(taken < Duration::from_secs(4), "{} took {taken:?}", &text[..12]);
+        assert!(taken < LONGEST, "{} took {taken:?}", &text[..12]);
     }
     let begun = Instant::now();
     let nodes: Vec<Value> = (0..20_000)
@@ -102,5 +105,5 @@ fn long_texts_take_linear_time() {
         .collect();
     let links: Vec<Value> = (0..20_000).map(|id| json!([id, (id + 1) % 20_000, 0, id, 0, "LATENT"])).collect();
     let _ = comfy::parse(&json!({"nodes": nodes, "links": links}).to_string());
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < LONGEST);
 }
