@@ -64,17 +64,18 @@ fn kernels() -> Vec<Kernel> {
     plain("group_norm", &["group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
     plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
-    plain("scale_latents", &["scale_latents.wgsl"], &[], &["pixels", "batch"]);
-    plain("rescale_guidance", &["rescale_guidance.wgsl"], &[], &["all", "picture", "batch"]);
+    plain("scale_latents", &["repaint.wgsl", "scale_latents.wgsl"], &["REPAINT"], &["pixels", "batch"]);
+    let rescale = &["repaint.wgsl", "rescale_guidance.wgsl"];
+    plain("rescale_guidance", rescale, &["REPAINT"], &["pixels", "picture", "batch"]);
     plain("weigh_windows", &["weigh_windows.wgsl"], &[], &["c"]);
     plain("soft_clamp", &["soft_clamp.wgsl"], &[], &["vectors"]);
     plain("image", &["image.wgsl"], &["UNIT"], &["pixels", "groups_x"]);
     for registers in [2, 7] {
         kernels.push(Kernel {
             name: "sampler_step",
-            files: &["sampler_step.wgsl"],
+            files: &["repaint.wgsl", "sampler_step.wgsl"],
             constants: vec![("REGISTERS", Value::U32(registers))],
-            switches: &["EVALUATED", "RESCALED"],
+            switches: &["EVALUATED", "RESCALED", "REPAINT"],
             params: &["pixels", "batch", "picture"],
         });
     }

@@ -1,7 +1,7 @@
 """Textual Inversion, as in diffusers' examples/textual_inversion/textual_inversion.py (Gal et al. 2022).
 
 New rows in the token table, starting from words' rows (A1111's "initialization text"); everything else frozen; templates around it;
-L = mean (ε_θ(x_t, t, text) - ε)²; AdamW (0.9, 0.999, weight decay 1e-2); latents sampled from the VAE's encoder. Writes the files into
+L = mean (ε_θ(x_t, t, text) - ε)²; AdamW (0.9, 0.999, weight decay 1e-2), its rate falling linearly; latents sampled from the VAE's encoder. Writes the files into
 www/demo/embeddings/, in four formats.
 """
 
@@ -93,6 +93,7 @@ def learn(concept, seed, steps):
     latent = posterior(vae, concept, seed)
     optimizer = torch.optim.AdamW([rows.new], lr=RATE, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
     all_ids = torch.tensor([ids_of(tokens, template, concept.vectors) for template in TEMPLATES]).to(DEVICE)
+    falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, steps)  # the recipe's --lr_scheduler linear
     mean = None
     bar = tqdm(range(steps), desc=concept.name, unit="step", file=sys.stderr)
     for step in bar:
@@ -107,6 +108,7 @@ def learn(concept, seed, steps):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        falling.step()
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         bar.set_postfix(loss=f"{mean:.4f}")
     return rows.new.detach().cpu(), mean
