@@ -102,12 +102,10 @@ fn decoded(sd: &StableDiffusion, params: &Params, latents: &[f32]) -> Image {
 /// What is kept is put back, pixel by pixel.
 fn paste(image: &mut Image, init: &Init) {
     let (Picture::Pixels(old), Some(mask)) = (&init.picture, &init.mask) else { return };
-    for i in 0..mask.len() {
-        for c in 4 * i..4 * i + 3 {
-            image.rgba[c] = (f64::from(image.rgba[c]) * f64::from(mask[i])
-                + f64::from(old.rgba[c]) * f64::from(1.0 - mask[i]))
-            .round() as u8;
-        }
+    for ((new, old), m) in image.rgba.chunks_mut(4).zip(old.rgba.chunks(4)).zip(mask) {
+        let mix =
+            |new: u8, old: u8| (f64::from(new) * f64::from(*m) + f64::from(old) * f64::from(1.0 - m)).round() as u8;
+        new.iter_mut().zip(old).take(3).for_each(|(new, old)| *new = mix(*new, *old));
     }
 }
 
