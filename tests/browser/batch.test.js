@@ -57,7 +57,7 @@ test('the page shows every picture with a download of its own', async () => {
   page.setDefaultTimeout(20_000);
   await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
   await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
-  await page.getByLabel('Steps').fill('2');
+  await page.getByLabel('Steps', { exact: true }).fill('2');
   await page.getByLabel('Pictures at once').fill('3');
   await page.getByRole('button', { name: 'Generate' }).click();
   await page.getByRole('img', { name: 'Generated picture 3 of 3' }).waitFor();

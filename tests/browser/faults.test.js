@@ -356,14 +356,14 @@ test('the page answers a crash by loading the model and the embeddings again, an
   await page.getByLabel('Prompt', { exact: true }).fill('');
   await rows.first().click();
   assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'embedding:__proto__');
-  await page.getByLabel('Steps').fill('2');
+  await page.getByLabel('Steps', { exact: true }).fill('2');
   await page.getByRole('button', { name: 'Generate' }).click();
   await page.getByRole('img').waitFor();
   assert.equal(await alert.locator('div').count(), 0);
 
   await page.getByRole('button', { name: 'Remove __proto__' }).click();
   await page.locator('#embedding-list .name').nth(1).waitFor({ state: 'detached' });
-  await page.getByLabel('Steps').fill('500');
+  await page.getByLabel('Steps', { exact: true }).fill('500');
   await page.getByLabel('Prompt', { exact: true }).press('Control+Enter');
   await page.locator('#progress', { hasText: /Step \d+ of 500/ }).waitFor();
   await page.keyboard.press('Escape');

@@ -42,7 +42,7 @@ test('with the network off the page opens again, loads a model and makes a pictu
   await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
   await drop(page, [{ name: 'cat.pt', text: 'x' }]);
   await page.locator('#embedding-list .name').first().click();
-  await page.getByLabel('Steps').fill('2');
+  await page.getByLabel('Steps', { exact: true }).fill('2');
   await page.getByRole('button', { name: 'Generate' }).click();
   await page.getByRole('img').waitFor();
   server.comeBack();
