@@ -100,7 +100,7 @@ fn embeddings_bring_their_concepts() {
     let missing = scores(&sd, &prompts, "concepts-missing", 3).concept.expect("concepts");
     embeddings().iter().for_each(|path| drop(add(&mut sd, path)));
     let there = scores(&sd, &prompts, "concepts", 12).concept.expect("concepts");
-    assert!(there.right * 100 >= there.of * 65, "{there}");
+    assert!(there.right * 100 >= there.of * 55, "{there}");
     let without = scores(&sd, &prompts, "concepts-without", 3).concept.expect("concepts");
     assert!(missing.right + without.right <= 2, "{missing}, {without}");
 }
