@@ -234,7 +234,8 @@ export const promptSyntaxes: readonly PromptSyntax[];
 export const defaults: Readonly<Params>;
 
 /** {@link GenerateOptions} with every value filled in, and a concrete seed. */
-export interface Params {
+export interface Params
+  extends Pick<GenerateOptions, 'image' | 'mask' | 'denoise' | 'exactSteps' | 'hires' | 'prediction' | 'zeroTerminalSnr'> {
   prompt: string;
   negativePrompt: string;
   steps: number;
@@ -263,14 +264,6 @@ export interface Params {
   sTmin: number;
   /** `undefined` is no limit. */
   sTmax?: number;
-  /** As they were given. */
-  image?: PictureSource;
-  mask?: PictureSource;
-  denoise?: number;
-  exactSteps?: boolean;
-  hires?: Hires;
-  prediction?: 'epsilon' | 'v';
-  zeroTerminalSnr?: boolean;
   decoder: Decoder;
   vaeTiling: VaeTiling;
 }
