@@ -371,6 +371,10 @@ export interface Recipe {
   cfgRescale?: number;
   guidanceStart?: number;
   guidanceEnd?: number;
+  /** How much of the way down from noise was run over a picture to start from, which the recipe does not hold. */
+  denoise?: number;
+  /** A second pass at a larger size. */
+  hires?: Hires;
   /**
    * How many pictures were made at once, where it was more than one. With {@link promptSyntax} `comfy` all are needed to make
    * one of them again; with `a1111` its seed is enough.
