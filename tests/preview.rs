@@ -2,36 +2,23 @@
 
 #[path = "support/checkpoints.rs"]
 mod checkpoints;
+#[path = "support/demo.rs"]
+mod published;
 mod support;
 
-use std::io::Read as _;
-use std::path::Path;
 use std::rc::Rc;
 
 use checkpoints::{arrays, file, load};
+use published::demo;
 use support::golden;
 use wordbrush::Code;
 use wordbrush::files::safetensors::header_of;
 use wordbrush::files::{DType, MemorySource, Source};
-use wordbrush::gpu::{Options, Storage};
+use wordbrush::gpu::Storage;
 use wordbrush::pipeline::{Decoder, Generation, Image, Params, StableDiffusion};
 
 fn small(prompt: &str) -> Params {
     Params { prompt: prompt.to_string(), steps: 3, width: 64, height: 64, ..Params::default() }
-}
-
-/// The published demo model, as the page unpacks it.
-fn demo() -> StableDiffusion {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("www/demo/shapes.safetensors.gz");
-    let packed = std::fs::read(path).expect("the model");
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut bytes).expect("gzip");
-    pollster::block_on(async {
-        let source = Rc::new(MemorySource::new("shapes.safetensors", bytes));
-        let mut sd = StableDiffusion::open(vec![source], Options::default()).await.unwrap_or_else(|e| panic!("{e}"));
-        while sd.load().await.unwrap_or_else(|e| panic!("{e}")) {}
-        sd
-    })
 }
 
 /// PSNR of a preview against the picture at its size: each pixel against the mean of 8×8.
