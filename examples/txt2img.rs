@@ -9,7 +9,9 @@ use clap::Parser;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
 use wordbrush::gpu::{Options, Storage};
-use wordbrush::pipeline::{Decoder, Generation, Hires, Image, Init, Params, Picture, StableDiffusion, Upscaler};
+use wordbrush::pipeline::{
+    Decoder, Generation, Hires, Image, Init, Mask, MaskedContent, Params, Picture, StableDiffusion, Upscaler,
+};
 use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool, torch_randn};
 use wordbrush::{Code, Error, Result};
@@ -89,6 +91,12 @@ struct Args {
     /// A PNG of the same size: white is painted anew, black is kept.
     #[arg(long, requires = "image")]
     mask: Option<PathBuf>,
+    /// How far the mask is blurred, in pixels; 4 by default with A1111's grammar, else 0.
+    #[arg(long, requires = "mask")]
+    mask_blur: Option<f64>,
+    /// What lies under the mask at first: original, fill, latent noise, latent nothing or gray.
+    #[arg(long, requires = "mask", default_value = "original")]
+    masked_content: String,
     /// How much of the way down from noise is run over the image.
     #[arg(long, default_value_t = 0.75)]
     denoise: f64,
@@ -219,7 +227,12 @@ fn params(args: &Args) -> Result<Params> {
     if let Some(path) = &args.image {
         let image = cut(&read_png(path)?);
         let mask = args.mask.as_ref().map(|path| read_png(path)).transpose()?.map(|mask| cut(&mask));
-        let mask = mask.map(|mask| mask.rgba.chunks_exact(4).map(|pixel| f32::from(pixel[0]) / 255.0).collect());
+        let content = MaskedContent::from_name(&args.masked_content)?;
+        let blur = args.mask_blur.unwrap_or(if syntax == Syntax::A1111 { 4.0 } else { 0.0 });
+        let mask = mask.map(|mask| {
+            let pixels = mask.rgba.chunks_exact(4).map(|pixel| f32::from(pixel[0]) / 255.0).collect();
+            Mask { pixels, blur, content }
+        });
         (width, height) = (image.width, image.height);
         init = Some(Init { picture: Picture::Pixels(image), denoise: args.denoise, mask, exact_steps: false });
     }

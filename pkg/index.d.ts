@@ -162,6 +162,17 @@ export interface GenerateOptions {
   image?: PictureSource;
   /** Which part of the image is painted anew: white where it is, black or transparent where the image is kept. */
   mask?: PictureSource;
+  /**
+   * How far the mask is blurred: σ in pixels. The part outside the mask that is mixed with the picture keeps its pixels in
+   * AUTOMATIC1111’s syntax. Default: 4 there, else 0.
+   */
+  maskBlur?: number;
+  /**
+   * What lies under the mask before the first step: the picture, the colours around (“fill”), noise or zeros in the latents
+   * (AUTOMATIC1111’s “Masked content”), or gray under a mask that reaches six pixels further (ComfyUI’s “VAE Encode (for
+   * Inpainting)”). All but `original` need a high `denoise`. Default: `original`.
+   */
+  maskedContent?: MaskedContent;
   /** How much of the way down from noise is run over the image: from just above 0 to 1, which leaves nothing of it. Default: 0.75. */
   denoise?: number;
   /** AUTOMATIC1111 runs `steps · denoise` steps over an image; with this all of them. ComfyUI always does. Default: `false`. */
@@ -186,6 +197,9 @@ export interface GenerateOptions {
 
 /** A picture in whatever form a page has it; pixels without a class (`{width, height, data}`) must have the size of the result. */
 export type PictureSource = ImageBitmapSource | { width: number; height: number; data: Uint8ClampedArray | Uint8Array };
+
+/** See {@link GenerateOptions.maskedContent}. */
+export type MaskedContent = 'original' | 'fill' | 'latent noise' | 'latent nothing' | 'gray';
 
 /** A second pass: the picture is made larger, put under noise, and finished again with the same prompts and seed. */
 export interface Hires {
@@ -235,7 +249,7 @@ export const defaults: Readonly<Params>;
 
 /** {@link GenerateOptions} with every value filled in, and a concrete seed. */
 export interface Params
-  extends Pick<GenerateOptions, 'image' | 'mask' | 'denoise' | 'exactSteps' | 'hires' | 'prediction' | 'zeroTerminalSnr'> {
+  extends Pick<GenerateOptions, 'image' | 'mask' | 'maskBlur' | 'maskedContent' | 'denoise' | 'exactSteps' | 'hires' | 'prediction' | 'zeroTerminalSnr'> {
   prompt: string;
   negativePrompt: string;
   steps: number;

@@ -42,7 +42,7 @@ class Stage:
 STAGES = (
     Stage("unet", steps=4400, pictures=10240, cooldown=0.6),
     Stage("unet-places", steps=3900, pictures=20480, cooldown=0.7, starts=4, early=14),
-    Stage("unet-details", steps=640, pictures=20480, cooldown=0.85, starts=2, early=5, rate=0.6),
+    Stage("unet-details", steps=2400, pictures=20480, cooldown=0.6, starts=2, early=4, rate=0.8),
 )
 COARSE = ((1, 0.15), (2, 0.15), (4, 0.2))  # cells a side, deviation
 STARTS = 950  # the first t of a sampling's start

@@ -12,7 +12,7 @@ use crate::samplers::{
 use super::guidance::Guidance;
 use super::init::{self, Begin};
 use super::networks::{Canvas, Repaint, Start, Step};
-use super::{Conditioning, Decoder, Hires, Image, Params, StableDiffusion};
+use super::{Conditioning, Decoder, Hires, Image, MaskedContent, Params, StableDiffusion};
 
 /// Latent pixels are 8×8 pixels of the picture.
 pub(super) const FACTOR: usize = 8;
@@ -331,6 +331,14 @@ async fn first_latents(
     let Begin { latents: mut picture, mask } = init.begin(&*sd.networks, params).await?;
     // One picture for the whole batch, unless there is one for each.
     picture = picture.repeat(noise.len() / picture.len());
+    let content = init.mask.as_ref().map(|mask| mask.content);
+    if let (Some(mask), Some(MaskedContent::LatentNoise | MaskedContent::LatentNothing)) = (&mask, content) {
+        // A1111's is the seed's own noise, without a variation's.
+        let with = if content == Some(MaskedContent::LatentNoise) { 1.0 } else { 0.0 };
+        let other = Seeds { variation: None, ..seeds(params) }.initial();
+        let under = picture.iter_mut().zip(&other).zip(mask.iter().cycle());
+        under.for_each(|((x, noise), m)| *x = *x * (1.0 - m) + noise * with * m);
+    }
     let first = picture.iter().zip(&noise).map(|(x, noise)| x * levels.picture_scale + under(noise)).collect();
     let repaint = mask.map(|after| {
         // ComfyUI shows the network the picture under the first noise, and for DDIM under another; A1111 what it painted.

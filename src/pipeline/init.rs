@@ -1,10 +1,10 @@
-//! A picture to start from (image to image), and which part of it is painted anew (inpainting).
+//! A picture to start from (image to image).
 
 use crate::error::{Code, Error, Result};
 use crate::samplers::Tool;
 
 use super::networks::Networks;
-use super::{Image, Params};
+use super::{Image, Mask, Params};
 
 /// A picture to start from.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,8 +13,8 @@ pub struct Init {
     pub picture: Picture,
     /// How much of the way down from noise is run, over 0 to 1: 1 leaves nothing of the picture.
     pub denoise: f64,
-    /// (height · width), row by row: 1 where the picture is painted anew, 0 where it is kept. `None`: anew everywhere.
-    pub mask: Option<Vec<f32>>,
+    /// Which part of it is painted anew; `None`: all of it.
+    pub mask: Option<Mask>,
     /// A1111 runs `steps · denoise` steps; with this it runs them all, as its hires second pass with steps of its own does.
     /// ComfyUI always does.
     pub exact_steps: bool,
@@ -65,34 +65,27 @@ impl Init {
             }
             _ => {}
         }
-        match &self.mask {
-            Some(mask) if mask.len() != width * height => {
-                bad(format!("the mask has {} pixels; a picture of {width}×{height} has {}", mask.len(), width * height))
-            }
-            Some(mask) if !mask.iter().all(|m| (0.0..=1.0).contains(m)) => {
-                bad("a mask must be numbers from 0 (kept) to 1 (painted anew)".to_string())
-            }
-            Some(mask) if mask.iter().all(|m| *m == 0.0) => {
-                bad("the mask is empty: mark the part of the picture that is to be painted anew".to_string())
-            }
-            _ => Ok(()),
-        }
+        self.mask.as_ref().map_or(Ok(()), |mask| mask.check(width, height))
     }
 
     pub(super) async fn begin(&self, networks: &dyn Networks, params: &Params) -> Result<Begin> {
         let size = [params.height, params.width];
-        let latents = match &self.picture {
-            Picture::Latents(latents) => latents.clone(),
-            Picture::Pixels(image) => encode(networks, image).await?,
+        let latents = match (&self.picture, &self.mask) {
+            (Picture::Latents(latents), _) => latents.clone(),
+            (Picture::Pixels(image), None) => encode(networks, image).await?,
+            (Picture::Pixels(image), Some(mask)) => networks.encode(&mask.filled(image, params.tool), size).await?,
         };
-        let mask = self.mask.as_ref().map(|mask| latent_mask(mask, size, params.tool));
+        let mask = self.mask.as_ref().map(|mask| mask.shrunk(size, params.tool)).transpose()?;
         Ok(Begin { latents, mask })
     }
 
     /// A picture with what was to be kept put back, pixel by pixel, as A1111 does; ComfyUI leaves it as decoded.
     pub(super) fn paste(&self, image: &mut Image) {
         let (Picture::Pixels(original), Some(mask)) = (&self.picture, &self.mask) else { return };
+        let mask = mask.prepared([image.height, image.width], Tool::A1111);
         for ((new, old), m) in image.rgba.chunks_exact_mut(4).zip(original.rgba.chunks_exact(4)).zip(mask) {
+            // Only the outer half of a blurred edge is mixed.
+            let m = (2.0 * m).min(1.0);
             for (new, old) in new.iter_mut().zip(old).take(3) {
                 *new = (f32::from(*new) * m + f32::from(*old) * (1.0 - m)).round() as u8;
             }
@@ -112,10 +105,10 @@ pub(super) async fn condition(networks: &dyn Networks, params: &Params) -> Resul
     let gray = vec![0.0; 3 * params.height * params.width];
     let (mask, masked) = match &params.init {
         Some(Init { picture: Picture::Pixels(image), mask: Some(mask), .. }) => {
-            let kept = mask.iter().cycle().map(|m| f32::from(*m < 0.5));
+            let pixels = mask.prepared(size, params.tool);
+            let kept = pixels.iter().cycle().map(|m| f32::from(*m < 0.5));
             let masked = planes(image).iter().zip(kept).map(|(x, kept)| x * kept).collect();
-            let mask = latent_mask(mask, size, params.tool).iter().map(|m| m.round()).collect();
-            (mask, masked)
+            (mask.shrunk(size, params.tool)?.iter().map(|m| m.round()).collect(), masked)
         }
         _ => (vec![1.0; params.height / 8 * (params.width / 8)], gray),
     };
@@ -123,20 +116,7 @@ pub(super) async fn condition(networks: &dyn Networks, params: &Params) -> Resul
 }
 
 /// RGBA bytes as (3, height, width) in −1…1.
-fn planes(image: &Image) -> Vec<f32> {
+pub(super) fn planes(image: &Image) -> Vec<f32> {
     let channel = |c: usize| image.rgba[c..].iter().step_by(4).map(|&byte| f32::from(byte) / 127.5 - 1.0);
     (0..3).flat_map(channel).collect()
-}
-
-/// A mask of pixels (height, width) as one of latents (h, w).
-///
-/// ComfyUI interpolates between the four pixels in the middle of each eight by eight. A1111 shrinks the mask and rounds.
-fn latent_mask(mask: &[f32], [height, width]: [usize; 2], tool: Tool) -> Vec<f32> {
-    let (from, to) = if tool == Tool::A1111 { (0, 8) } else { (3, 5) };
-    let mean = |y: usize, x: usize| {
-        let pixels = (from..to).flat_map(|dy| (from..to).map(move |dx| (y * 8 + dy) * width + x * 8 + dx));
-        pixels.map(|i| mask[i]).sum::<f32>() / ((to - from) * (to - from)) as f32
-    };
-    let means = (0..height / 8).flat_map(|y| (0..width / 8).map(move |x| (y, x))).map(|(y, x)| mean(y, x));
-    means.map(|m| if tool == Tool::A1111 { m.round() } else { m }).collect()
 }

@@ -8,6 +8,7 @@ mod hires;
 mod image;
 mod init;
 mod library;
+mod mask;
 mod model;
 mod networks;
 mod on_cpu;
@@ -36,6 +37,7 @@ pub use hires::{Hires, Upscaler};
 pub use image::Image;
 pub use init::{Init, Picture};
 pub use library::Craft;
+pub use mask::{Mask, MaskedContent};
 pub use model::Model;
 pub use params::{Decoder, Params};
 

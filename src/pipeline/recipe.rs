@@ -3,13 +3,13 @@
 use crate::error::Result;
 use crate::prompt::{Syntax, expand};
 use crate::recipe::settings::{
-    self, DENOISE, GUIDANCE_END, GUIDANCE_START, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, SEED_DELTA,
-    SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
+    self, DENOISE, GUIDANCE_END, GUIDANCE_START, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, MASK_BLUR,
+    MASKED_CONTENT, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
 };
 use crate::recipe::{Batch, Dialect, Recipe, Rng, images};
 use crate::samplers::{Generator, Options, Variation};
 
-use super::{Decoder, Generation, Hires, Image, Params, StableDiffusion};
+use super::{Decoder, Generation, Hires, Image, MaskedContent, Params, StableDiffusion};
 
 /// How an infotext says that TAESD decoded.
 const BY_TAESD: (&str, &str) = ("VAE Decoder", "TAESD");
@@ -74,6 +74,8 @@ fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
     let (sampling, usual) = (params.sampling, Options::default());
     let changed = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
     let variation = params.variation.filter(|variation| variation.strength != 0.0);
+    let mask = params.init.as_ref().and_then(|init| init.mask.as_ref());
+    let content = mask.map(|mask| mask.content).filter(|content| *content != MaskedContent::Original);
     let settings = [
         (VARIATION_SEED, variation.map(|variation| variation.seed.to_string())),
         (VARIATION_STRENGTH, variation.map(|variation| variation.strength.to_string())),
@@ -89,6 +91,8 @@ fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
             DENOISE,
             hires.map(|hires| hires.denoise).or(params.init.as_ref().map(|init| init.denoise)).map(|it| it.to_string()),
         ),
+        (MASK_BLUR, mask.filter(|mask| mask.blur != 0.0).map(|mask| mask.blur.to_string())),
+        (MASKED_CONTENT, content.map(|content| content.name().to_string())),
         (HIRES_SCALE, hires.map(|hires| hires.scale.to_string())),
         (HIRES_UPSCALER, hires.map(|hires| hires.upscaler.a1111_name().to_string())),
         (HIRES_STEPS, hires.and_then(|hires| hires.steps).map(|steps| steps.to_string())),

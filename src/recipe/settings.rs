@@ -29,6 +29,10 @@ pub const GUIDANCE_END: &str = "Guidance end";
 
 /// How much of the way down from noise is run over a picture, or in a second pass.
 pub const DENOISE: &str = "Denoising strength";
+/// How far a mask is blurred, in pixels.
+pub const MASK_BLUR: &str = "Mask blur";
+/// What lies under a mask before the first step.
+pub const MASKED_CONTENT: &str = "Masked content";
 /// How many times as large a second pass is.
 pub const HIRES_SCALE: &str = "Hires upscale";
 /// How the picture is made larger for it, by A1111's name.
@@ -43,7 +47,7 @@ pub fn eta(sampler: &str) -> &'static str {
 
 /// Whether a key is one of these.
 pub(super) fn is_setting(key: &str) -> bool {
-    const KEYS: [&str; 16] = [
+    const KEYS: [&str; 18] = [
         KEEP_WHOLE.0,
         VARIATION_SEED,
         VARIATION_STRENGTH,
@@ -57,6 +61,8 @@ pub(super) fn is_setting(key: &str) -> bool {
         GUIDANCE_START,
         GUIDANCE_END,
         DENOISE,
+        MASK_BLUR,
+        MASKED_CONTENT,
         HIRES_SCALE,
         HIRES_UPSCALER,
         HIRES_STEPS,

@@ -4,31 +4,49 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use crate::error::Result;
-use crate::pipeline::{Hires, Image, Init, Picture, Upscaler};
+use crate::pipeline::{Hires, Image, Init, Mask, MaskedContent, Picture, Upscaler};
+use crate::prompt::Syntax;
 
 use super::options::{Fields, bad};
 
 /// What A1111 runs of a picture that is started from, unless told otherwise.
 const DENOISE: f64 = 0.75;
-/// The same for its second pass.
+/// How far A1111 blurs a mask, unless told otherwise; ComfyUI does not.
+const MASK_BLUR: f64 = 4.0;
+/// As [`DENOISE`], for its second pass.
 const HIRES_DENOISE: f64 = 0.7;
 
-/// `image`, `mask`, `denoise` and `exactSteps` of the options. Pictures are `{width, height, data}` with four bytes a pixel,
+/// `image`, `mask`, `maskBlur`, `maskedContent`, `denoise` and `exactSteps` of the options. Pictures are `{width, height, data}` with four bytes a pixel,
 /// which `pkg/pictures.js` makes of whatever a page has.
-pub fn init(fields: &Fields) -> Result<Option<Init>> {
+pub fn init(fields: &Fields, syntax: Syntax) -> Result<Option<Init>> {
     let Some(image) = fields.value("image") else {
         if let Some(name) = ["mask", "denoise"].into_iter().find(|name| fields.has(name)) {
             return Err(bad(name, "given without an image", "left out, or come with an image to start from"));
         }
         return Ok(None);
     };
-    let mask = fields.value("mask").map(|mask| pixels("mask", &mask)).transpose()?;
     Ok(Some(Init {
         picture: Picture::Pixels(pixels("image", &image)?),
         denoise: fields.number("denoise")?.unwrap_or(DENOISE),
-        // White is painted anew.
-        mask: mask.map(|mask| mask.rgba.chunks_exact(4).map(|pixel| f32::from(pixel[0]) / 255.0).collect()),
+        mask: mask(fields, syntax)?,
         exact_steps: fields.truth("exactSteps")?.unwrap_or(false),
+    }))
+}
+
+fn mask(fields: &Fields, syntax: Syntax) -> Result<Option<Mask>> {
+    let Some(mask) = fields.value("mask") else {
+        if let Some(name) = ["maskBlur", "maskedContent"].into_iter().find(|name| fields.has(name)) {
+            return Err(bad(name, "given without a mask", "left out, or come with a mask over the image"));
+        }
+        return Ok(None);
+    };
+    let usual = if syntax == Syntax::A1111 { MASK_BLUR } else { 0.0 };
+    let content = fields.text("maskedContent")?.map(|name| MaskedContent::from_name(&name)).transpose()?;
+    Ok(Some(Mask {
+        // White is painted anew.
+        pixels: pixels("mask", &mask)?.rgba.chunks_exact(4).map(|pixel| f32::from(pixel[0]) / 255.0).collect(),
+        blur: fields.number("maskBlur")?.unwrap_or(usual),
+        content: content.unwrap_or_default(),
     }))
 }
 

@@ -19,11 +19,13 @@ pub enum Kind {
     Number,
     /// A whole number that may be larger than JavaScript's exact ones: a decimal string.
     Seed,
+    /// What lies under a mask, by its name.
+    Content,
 }
 
 /// Every option of a picture. Recipes have the same fields; those that are among a recipe's extras come with what
 /// infotexts call them (for [`ETA`] it depends on the sampler).
-pub const OPTIONS: [(&str, Option<(&str, Kind)>); 33] = [
+pub const OPTIONS: [(&str, Option<(&str, Kind)>); 35] = [
     ("prompt", None),
     ("negativePrompt", None),
     ("steps", None),
@@ -51,6 +53,8 @@ pub const OPTIONS: [(&str, Option<(&str, Kind)>); 33] = [
     ("sTmax", Some((settings::SIGMA_TMAX, Kind::Number))),
     ("image", None),
     ("mask", None),
+    ("maskBlur", Some((settings::MASK_BLUR, Kind::Number))),
+    ("maskedContent", Some((settings::MASKED_CONTENT, Kind::Content))),
     ("denoise", None),
     ("exactSteps", None),
     ("prediction", None),
@@ -104,7 +108,7 @@ pub fn params(options: &JsValue) -> Result<Params> {
         },
         variation: variation(&fields)?,
         seed_delta: fields.seed("seedDelta")?.unwrap_or(0),
-        init: super::init::init(&fields)?,
+        init: super::init::init(&fields, syntax)?,
         prediction: fields.text("prediction")?.map(|name| prediction(&name)).transpose()?,
         zero_terminal_snr: fields.truth("zeroTerminalSnr")?,
         decoder: decoder(fields.text("decoder")?.as_deref())?,

@@ -4,7 +4,7 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::pipeline::{Hires, Upscaler};
+use crate::pipeline::{Hires, MaskedContent, Upscaler};
 use crate::prompt::Syntax;
 use crate::recipe::settings::{DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE};
 use crate::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
@@ -113,6 +113,7 @@ fn usable(value: &str, kind: Kind) -> Option<JsValue> {
     match kind {
         Kind::Number => value.parse::<f64>().ok().filter(|number| !number.is_nan()).map(JsValue::from),
         Kind::Seed => value.parse::<u64>().ok().map(|seed| seed.to_string().into()),
+        Kind::Content => MaskedContent::from_name(value).ok().map(|content| content.name().into()),
     }
 }
 
@@ -164,6 +165,7 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         let value = match kind {
             Kind::Number => fields.number(field)?.map(|number| number.to_string()),
             Kind::Seed => fields.seed(field)?.map(|seed| seed.to_string()),
+            Kind::Content => fields.text(field)?,
         };
         extra.extend(value.map(|value| (name.to_string(), value)));
     }

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "samplers"))
+import make_masks as masks  # noqa: E402
 import make_models as M  # noqa: E402
 import make_samplers as S  # noqa: E402
 
@@ -203,16 +204,6 @@ def by_own_times(name, network, noise):
     return x
 
 
-def pictures(seed, height, width):
-    """A smooth random picture, as bytes (height, width, 3), and a mask (height, width) with a soft edge."""
-    coarse = torch.randn(1, 3, 5, 7, generator=GENERATOR(seed))
-    smooth = F.interpolate(coarse, (height, width), mode="bicubic")[0] * 60 + 128
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    inside = (y - height * 0.45).abs() / height + (x - width * 0.6).abs() / width
-    mask = ((0.42 - inside) * 8).clamp(0, 1)
-    return smooth.clamp(0, 255).byte().permute(1, 2, 0).contiguous(), mask
-
-
 def encode(vae, rgb):
     return vae.encode(rgb.permute(2, 0, 1)[None].float() / 127.5 - 1).latent_dist.mode()
 
@@ -249,12 +240,11 @@ def main():
 
     # 3. Pictures to start from.
     for h, w in SIZES[:2]:
-        rgb, mask = pictures(h, 8 * h, 8 * w)
+        rgb, mask = masks.pictures(h, 8 * h, 8 * w)
         moments = encode(vae, rgb)
         out |= {f"rgb.{h}x{w}": rgb, f"mask.{h}x{w}": mask, f"encoded.{h}x{w}": moments}
         latents = moments * 0.18215
         between = F.interpolate(mask[None, None], (h, w), mode="bilinear")
-        shrunk = F.avg_pool2d(mask[None, None], 8).round()
         for denoise in (1.0, 0.6):
             sigmas = karras(int(STEPS / denoise))[-(STEPS + 1) :]
             scale = (1 + sigmas[0] ** 2).sqrt() if denoise == 1 else sigmas[0]
@@ -265,10 +255,24 @@ def main():
                 out[f"inpaint.{name}.{denoise}.{h}x{w}"] = by_k_diffusion(name, Network(unet, prompts, keep=keep), first, sigmas)
         # A1111 runs denoise · steps of the schedule, and one more.
         sigmas = karras(STEPS)[STEPS - int(0.6 * STEPS) - 1 :]
-        keep = latents, noise(h, w), torch.ones(1), shrunk
-        network = Network(unet, prompts, keep=keep, fractional=True)
-        x = by_k_diffusion("dpmpp_2m", network, latents + noise(h, w) * sigmas[0], sigmas)
-        out[f"a1111.inpaint.{h}x{w}"] = x * shrunk + latents * (1 - shrunk)
+        hard = masks.black_and_white(mask)
+        for content, sigma in (("original", 0), ("fill", 4), ("latent noise", 4), ("latent nothing", 0)):
+            blurred = masks.blurred(hard, sigma) if sigma else hard
+            inside = masks.shrunk(blurred)
+            under = moments if content == "original" else encode(vae, masks.filled(rgb, blurred))
+            under = under * 0.18215
+            if content.startswith("latent"):
+                under = under * (1 - inside) + noise(h, w) * inside * (content == "latent noise")
+            network = Network(unet, prompts, keep=(under, noise(h, w), torch.ones(1), inside), fractional=True)
+            x = by_k_diffusion("dpmpp_2m", network, under + noise(h, w) * sigmas[0], sigmas)
+            out[f"a1111.inpaint.{content}.{h}x{w}"] = x * inside + under * (1 - inside)
+        # ComfyUI's VAEEncodeForInpaint.
+        gray = encode(vae, torch.where(mask[..., None].round() == 1, 127.5, rgb.float())) * 0.18215
+        wider = F.interpolate(masks.grown(mask)[None, None], (h, w), mode="bilinear")
+        sigmas = karras(STEPS)
+        network = Network(unet, prompts, keep=(gray, noise(h, w), wider, wider))
+        first = gray + noise(h, w) * (1 + sigmas[0] ** 2).sqrt()
+        out[f"inpaint.gray.{h}x{w}"] = by_k_diffusion("euler", network, first, sigmas)
 
     # 4. A UNet for inpainting: two_levels with another conv_in.
     shape = unet.conv_in.weight.shape
@@ -276,7 +280,7 @@ def main():
     painter = UNet2DConditionModel.from_config({**unet.config, "in_channels": 9}).eval()
     painter.load_state_dict({**unet.state_dict(), "conv_in.weight": wide.float()})
     h, w = SIZES[1]
-    rgb, mask = pictures(h, 8 * h, 8 * w)
+    rgb, mask = masks.pictures(h, 8 * h, 8 * w)
     hard = F.interpolate(mask[None, None], (h, w), mode="bilinear")
     masked = rgb.permute(2, 0, 1)[None].float() / 127.5 - 1
     latents = vae.encode(masked).latent_dist.mode() * 0.18215

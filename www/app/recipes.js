@@ -18,7 +18,7 @@ export async function useRecipe(given, from, hint) {
     const { scale, upscaler, steps = '', denoise } = read.hires ?? {};
     const second = read.hires ? { hiresScale: scale, hiresUpscaler: upscaler, hiresSteps: steps, hiresDenoise: denoise ?? 0.7 } : {};
     if (read.denoise === undefined) $('start').forget();
-    else $('start').denoise = read.denoise;
+    else $('start').fill(read);
     const refused = form.fill({ ...usualSettings, ...second, ...read, rng: read.rng ?? usualSettings.rng, ...templatesOf(read) });
     app.recipe = { recipe: read, from, refused };
     showRecipe();

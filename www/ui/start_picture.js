@@ -52,12 +52,16 @@ class StartPicture extends HTMLElement {
 
   get options() {
     if (!this.#picture) return {};
-    const mask = this.#painted ? this.#mask : undefined;
-    return { image: this.#picture, mask, denoise: Number(this.querySelector('[name="denoise"]').value || NaN) };
+    const value = (name) => this.querySelector(`[name="${name}"]`).value;
+    const start = { image: this.#picture, denoise: Number(value('denoise') || NaN) };
+    if (!this.#painted) return start;
+    const maskBlur = value('maskBlur') === '' ? undefined : Number(value('maskBlur'));
+    return { ...start, mask: this.#mask, maskBlur, maskedContent: value('maskedContent') };
   }
 
-  set denoise(denoise) {
-    this.querySelector('[name="denoise"]').value = denoise;
+  // Sets the fields; what a recipe does not say is as usual.
+  fill({ denoise, maskBlur = '', maskedContent = 'original' }) {
+    for (const [name, value] of Object.entries({ denoise, maskBlur, maskedContent })) this.querySelector(`[name="${name}"]`).value = value;
   }
 
   #show(there) {
