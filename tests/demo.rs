@@ -114,7 +114,8 @@ fn nothing_and_noise_are_not_shapes() {
 fn prompts_ask_for_what_they_say() {
     let prompts = prompts();
     assert!(prompts.attributes.len() >= 200 && prompts.negative.starts_with("embedding:"));
-    for prompt in &prompts.attributes {
+    assert!(prompts.short.len() >= 200);
+    for prompt in prompts.attributes.iter().chain(&prompts.short) {
         let asks = &prompt.asks;
         let words = [&asks.shape, &asks.colour, &asks.style, &asks.background, &asks.size];
         for word in words.into_iter().flatten() {

@@ -65,7 +65,7 @@ struct Generate {
     /// Only so many, evenly from the whole set.
     #[arg(long)]
     limit: Option<usize>,
-    /// A negative prompt for all; the set "negative" has its own.
+    /// A negative prompt for all; the sets "negative" and "short-negative" have their own.
     #[arg(long)]
     negative: Option<String>,
 }
@@ -122,7 +122,7 @@ async fn generate(args: &Generate) -> Result<()> {
     }
     let negative = match (&args.negative, args.set.as_str()) {
         (Some(text), _) => text,
-        (None, "negative") => &prompts.negative,
+        (None, "negative" | "short-negative") => &prompts.negative,
         (None, _) => "",
     };
     std::fs::create_dir_all(&args.out)?;

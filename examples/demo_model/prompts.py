@@ -4,7 +4,7 @@
     python examples/demo_model/prompts.py
 
 `attributes`: 240 captions in the phrasings of the training set, named colours and no failures, with what each one asks for. A singular
-noun asks for one shape. `concepts`: for each concept 40 prompts with a {} where its embedding is called, and the same sentence
+noun asks for one shape. `short`: 240 that say one thing or two, of which more are failures. `concepts`: for each concept 40 prompts with a {} where its embedding is called, and the same sentence
 `without` it, where a word that says nothing stands instead.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from pictures import BACKGROUNDS, COLOURS, COUNTS, PLACES, POSITIONS, SIZES, UNNAMED_HUES, any_scene, caption, place
 
 OUT = pathlib.Path(__file__).with_name("prompts.json")
-ATTRIBUTES, EACH_CONCEPT = 240, 40
+ATTRIBUTES, SHORT, EACH_CONCEPT = 240, 240, 40
 # name of the embedding, what it stands for
 CONCEPTS = {
     "teal-star": dict(shape="star", colour="teal", style="striped"),
@@ -38,6 +38,16 @@ def attributes(rng):
     if scene.count == 1:
         asks["count"] = 1
     return caption(scene, rng, say), asks
+
+
+def short(rng):
+    """One or two of what is seen first; the rest is the model's to choose."""
+    scene = any_scene(rng, failures=0)
+    scene.colour = str(rng.choice(list(COLOURS)))
+    scene.count = 1
+    place(scene, rng)
+    say = set(rng.choice(["shape", "colour", "background"], int(rng.integers(1, 3)), replace=False).tolist())
+    return caption(scene, rng, say), dict(count=1, **{name: getattr(scene, name) for name in sorted(say)})
 
 
 def calls(rng):
@@ -68,6 +78,9 @@ def main():
     rng = np.random.default_rng([8, 1])
     drawn = (attributes(rng) for _ in range(ATTRIBUTES))
     asked = [dict(prompt=prompt, seed=1000 + i, asks=asks) for i, (prompt, asks) in enumerate(drawn)]
+    few_words = np.random.default_rng([8, 2])
+    drawn = (short(few_words) for _ in range(SHORT))
+    briefly = [dict(prompt=prompt, seed=6000 + i, asks=asks) for i, (prompt, asks) in enumerate(drawn)]
     concepts = []
     for n, (name, means) in enumerate(CONCEPTS.items(), 2):
         drawn = (calls(rng) for _ in range(EACH_CONCEPT))
@@ -77,7 +90,7 @@ def main():
     sections = [json.dumps(head)[:-1] + ', "prompts": [\n' + lines(prompts) + "\n]}" for head, prompts in concepts]
     OUT.write_text(
         '{\n"negative": ' + json.dumps(f"embedding:{NEGATIVE}")
-        + ',\n"attributes": [\n' + lines(asked) + '\n],\n"concepts": [\n' + ",\n".join(sections) + "\n]\n}\n"
+        + ',\n"attributes": [\n' + lines(asked) + '\n],\n"short": [\n' + lines(briefly) + '\n],\n"concepts": [\n' + ",\n".join(sections) + "\n]\n}\n"
     )
 
 

@@ -13,6 +13,8 @@ pub struct Prompts {
     /// What calls the negative embedding.
     pub negative: String,
     pub attributes: Vec<Prompt>,
+    /// Prompts that say little.
+    pub short: Vec<Prompt>,
     pub concepts: Vec<Concept>,
 }
 
@@ -77,9 +79,11 @@ impl Concept {
     }
 }
 
-/// The sets of pictures: prompted attributes; the same with the negative embedding; concepts called by their embeddings,
-/// called without the embeddings being there, and sentences with another word instead.
-pub const SETS: [&str; 5] = ["attributes", "negative", "concepts", "concepts-missing", "concepts-without"];
+/// The sets of pictures: prompted attributes; the same with the negative embedding; short prompts, and those with the
+/// negative embedding; concepts called by their embeddings, called without the embeddings being there, and sentences with
+/// another word instead.
+pub const SETS: [&str; 7] =
+    ["attributes", "negative", "short", "short-negative", "concepts", "concepts-missing", "concepts-without"];
 
 /// A picture to be made or read.
 #[derive(Debug)]
@@ -107,7 +111,8 @@ impl Prompts {
                 }
             }
         } else {
-            for (i, p) in self.attributes.iter().enumerate() {
+            let prompts = if set.starts_with("short") { &self.short } else { &self.attributes };
+            for (i, p) in prompts.iter().enumerate() {
                 let file = format!("{set}-{i:03}.png");
                 jobs.push(Job { file, prompt: p.prompt.clone(), seed: p.seed, asks: &p.asks, concept: None });
             }

@@ -25,7 +25,7 @@ from concepts import CONCEPTS, FAILURES, scenes
 from pictures import draw
 from training import DEVICE, WORK
 
-STEPS, BATCH, RATE, PICTURES = 600, 8, 5e-3, 64
+STEPS, BATCH, RATE, PICTURES = 600, 8, 5e-3, 256
 OUT = pathlib.Path(__file__).resolve().parents[2] / "www" / "demo" / "embeddings"
 PLACEHOLDER = 49408  # the first id behind CLIP's own
 

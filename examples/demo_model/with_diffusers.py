@@ -30,7 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "tests" / "golden"))
 from make_models import normal_schedule, table_of_sigmas  # noqa: E402  (the schedule that the tests' fixtures have)
 
-SETS = ("attributes", "negative", "concepts", "concepts-missing", "concepts-without")
+SETS = ("attributes", "negative", "short", "short-negative", "concepts", "concepts-missing", "concepts-without")
 SIDE, BATCH = 128, 16
 
 
@@ -140,7 +140,7 @@ def make(parts, negative, prompts, seeds, steps, cfg):
 def jobs(prompts, chosen):
     """[(file, prompt, seed)], as `Prompts::jobs` of scores.rs."""
     if not chosen.startswith("concepts"):
-        return [(f"{chosen}-{i:03}.png", p["prompt"], p["seed"]) for i, p in enumerate(prompts["attributes"])]
+        return [(f"{chosen}-{i:03}.png", p["prompt"], p["seed"]) for i, p in enumerate(prompts["short" if chosen.startswith("short") else "attributes"])]
     out = []
     for concept in prompts["concepts"]:
         for i, p in enumerate(concept["prompts"]):
@@ -165,7 +165,7 @@ def main():
     prompts = json.loads(args.prompts.read_text())
     parts, tokens = load_checkpoint(args.model), tokenizer()
     embeddings = add_embeddings(parts[2], None if args.set == "concepts-missing" else args.embeddings)
-    negative = args.negative if args.negative is not None else prompts["negative"] if args.set == "negative" else ""
+    negative = args.negative if args.negative is not None else prompts["negative"] if args.set.endswith("negative") else ""
     args.out.mkdir(parents=True, exist_ok=True)
     every = jobs(prompts, args.set)
     limit = min(args.limit or len(every), len(every))

@@ -76,7 +76,8 @@ impl Hires {
                 format!("the scale of the second pass is {}; it must be more than 1 and at most 8", self.scale);
             return Err(Error::new(Code::BadOption, sentence));
         }
-        Ok([width, height].map(|side| (side as f64 * self.scale / 8.0) as usize * 8))
+        // A scale that was divided from sides gives those sides.
+        Ok([width, height].map(|side| (side as f64 * self.scale / 8.0 + 1e-6) as usize * 8))
     }
 
     /// The second pass's parameters, with nothing to start from yet.

@@ -4,7 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::graph::Graph;
-use super::settings::{DENOISE, HIRES_SCALE};
+use super::second_pass::SecondPass;
+use super::settings::{DENOISE, HIRES_SCALE, MASKED_CONTENT};
 use super::{Dialect, NVIDIA, Recipe, Rng, graph_reader, json, no_recipe, template};
 use crate::error::Result;
 
@@ -30,7 +31,7 @@ pub fn api_json(recipe: &Recipe) -> String {
         inputs
             .extend(node.links.iter().map(|link| (link.input.to_string(), json!([link.from.to_string(), link.slot]))));
         let mut written = json!({ "class_type": node.class, "inputs": inputs });
-        if let (Some(ours), "KSampler") = (beyond(recipe, false), node.class) {
+        if let (Some(ours), SAMPLER) = (beyond(recipe, false), node.id) {
             written["_meta"] = json!({ "title": "KSampler", "wordbrush": ours });
         }
         graph.insert(node.id.to_string(), written);
@@ -159,39 +160,50 @@ struct Link {
     slot: usize,
 }
 
+fn node(id: u32, class: &'static str, place: [i32; 2], size: [i32; 2]) -> Node {
+    Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() }
+}
+
 fn link(input: &'static str, from: u32, slot: usize) -> Link {
     Link { input, from, slot }
 }
 
-/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with three nodes more where they are needed.
+/// Ids of the nodes: up to 9 as in ComfyUI's default graph.
+const SAMPLER: u32 = 3;
+const CHECKPOINT: u32 = 4;
+const LATENT: u32 = 5;
+const POSITIVE: u32 = 6;
+const NEGATIVE: u32 = 7;
+const DECODER: u32 = 8;
+const PICTURE: u32 = 9;
+const VAE: u32 = 10;
+const LAST_LAYER: u32 = 11;
+const RESCALE: u32 = 12;
+const START: u32 = 13;
+const LARGER: u32 = 14;
+const AGAIN: u32 = 15;
+const FIRST_PICTURE: u32 = 16;
+const SCALED: u32 = 17;
+
+/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with more nodes where they are needed.
 fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
-    const SAMPLER: u32 = 3;
-    const CHECKPOINT: u32 = 4;
-    const LATENT: u32 = 5;
-    const POSITIVE: u32 = 6;
-    const NEGATIVE: u32 = 7;
-    const DECODER: u32 = 8;
-    const PICTURE: u32 = 9;
-    const VAE: u32 = 10;
-    const LAST_LAYER: u32 = 11;
-    const RESCALE: u32 = 12;
-    const START: u32 = 13;
-    let node = |id, class, place, size| Node { id, class, place, size, widgets: Vec::new(), links: Vec::new() };
     let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
     let together = recipe.batch.filter(|_| recipe.dialect != Some(Dialect::A1111));
     let batch = together.map_or(1, |batch| batch.size);
     let rescale = recipe.cfg_rescale;
     let skip = recipe.clip_skip.filter(|skip| *skip > 1);
     let clip = || if skip.is_some() { link("clip", LAST_LAYER, 0) } else { link("clip", CHECKPOINT, 1) };
-    let vae = if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
+    let vae = || if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) };
+    let second = SecondPass::of(recipe);
     let latent = match denoise(recipe) {
-        Some(_) => Node {
-            links: vec![
-                link("pixels", START, 0),
-                if recipe.vae.is_some() { link("vae", VAE, 0) } else { link("vae", CHECKPOINT, 2) },
-            ],
-            ..node(LATENT, "VAEEncode", [473, 609], [210, 46])
+        Some(_) if recipe.extra.contains(&(MASKED_CONTENT.to_string(), "gray".to_string())) => Node {
+            widgets: vec![("grow_mask_by", json!(6))],
+            links: vec![link("pixels", START, 0), vae(), link("mask", START, 1)],
+            ..node(LATENT, "VAEEncodeForInpaint", [473, 609], [210, 98])
         },
+        Some(_) => {
+            Node { links: vec![link("pixels", START, 0), vae()], ..node(LATENT, "VAEEncode", [473, 609], [210, 46]) }
+        }
         None => Node {
             widgets: vec![
                 ("width", json!(recipe.width.unwrap_or(512))),
@@ -201,24 +213,27 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
             ..node(LATENT, "EmptyLatentImage", [473, 609], [315, 106])
         },
     };
+    let steps = recipe.steps.unwrap_or(20);
+    let sampler = |id, latent, steps: usize, denoise: f64, place| Node {
+        widgets: vec![
+            ("seed", json!(recipe.seed.unwrap_or(0))),
+            ("steps", json!(steps)),
+            ("cfg", number(recipe.cfg.unwrap_or(8.0))),
+            ("sampler_name", text(&recipe.sampler, "euler")),
+            ("scheduler", text(&recipe.scheduler, "normal")),
+            ("denoise", number(denoise)),
+        ],
+        links: vec![
+            link("model", if rescale.is_some() { RESCALE } else { CHECKPOINT }, 0),
+            link("positive", POSITIVE, 0),
+            link("negative", NEGATIVE, 0),
+            link("latent_image", latent, 0),
+        ],
+        ..node(id, "KSampler", place, [315, 262])
+    };
+    let last = if second.is_some() { AGAIN } else { SAMPLER };
     let mut nodes = vec![
-        Node {
-            widgets: vec![
-                ("seed", json!(recipe.seed.unwrap_or(0))),
-                ("steps", json!(recipe.steps.unwrap_or(20))),
-                ("cfg", number(recipe.cfg.unwrap_or(8.0))),
-                ("sampler_name", text(&recipe.sampler, "euler")),
-                ("scheduler", text(&recipe.scheduler, "normal")),
-                ("denoise", denoise(recipe).map_or(json!(1), number)),
-            ],
-            links: vec![
-                link("model", if rescale.is_some() { RESCALE } else { CHECKPOINT }, 0),
-                link("positive", POSITIVE, 0),
-                link("negative", NEGATIVE, 0),
-                link("latent_image", LATENT, 0),
-            ],
-            ..node(SAMPLER, "KSampler", [863, 186], [315, 262])
-        },
+        sampler(SAMPLER, LATENT, steps, denoise(recipe).unwrap_or(1.0), [863, 186]),
         Node {
             widgets: vec![("ckpt_name", text(&recipe.model, "model.safetensors"))],
             ..node(CHECKPOINT, "CheckpointLoaderSimple", [26, 474], [315, 98])
@@ -234,7 +249,7 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
             links: vec![clip()],
             ..node(NEGATIVE, "CLIPTextEncode", [413, 389], [425, 180])
         },
-        Node { links: vec![link("samples", SAMPLER, 0), vae], ..node(DECODER, "VAEDecode", [1209, 188], [210, 46]) },
+        Node { links: vec![link("samples", last, 0), vae()], ..node(DECODER, "VAEDecode", [1209, 188], [210, 46]) },
         Node {
             widgets: vec![("filename_prefix", json!("ComfyUI"))],
             links: vec![link("images", DECODER, 0)],
@@ -249,6 +264,10 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
         widgets: vec![("image", json!("picture.png")), ("upload", json!("image"))],
         ..node(START, "LoadImage", [26, 640], [315, 314])
     }));
+    if let Some(pass) = second {
+        nodes.extend(enlarging(recipe, &pass, vae));
+        nodes.push(sampler(AGAIN, LARGER, pass.steps.unwrap_or(steps), pass.denoise, [1209, 640]));
+    }
     nodes.extend(skip.map(|skip| Node {
         widgets: vec![("stop_at_clip_layer", json!(0_i64.saturating_sub_unsigned(skip as u64)))],
         links: vec![link("clip", CHECKPOINT, 1)],
@@ -262,8 +281,26 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     nodes
 }
 
-/// How much is left of the picture that the recipe starts from, if it is a picture. A second pass has a denoise of its own,
-/// for which this graph has no nodes.
+/// What the first pass made, larger, as latents.
+fn enlarging(recipe: &Recipe, pass: &SecondPass, vae: impl Fn() -> Link) -> Vec<Node> {
+    let [width, height] = [recipe.width, recipe.height].map(|side| json!(pass.larger(side.unwrap_or(512))));
+    let method = ("upscale_method", json!(pass.way.method));
+    let widgets = vec![method, ("width", width), ("height", height), ("crop", json!("disabled"))];
+    let samples = vec![link("samples", SAMPLER, 0)];
+    if !pass.way.pixels {
+        return vec![Node { widgets, links: samples, ..node(LARGER, "LatentUpscale", [863, 640], [315, 130]) }];
+    }
+    let decode = Node {
+        links: samples.into_iter().chain([vae()]).collect(),
+        ..node(FIRST_PICTURE, "VAEDecode", [863, 640], [210, 46])
+    };
+    let links = vec![link("image", FIRST_PICTURE, 0)];
+    let scale = Node { widgets, links, ..node(SCALED, "ImageScale", [863, 740], [315, 130]) };
+    let links = vec![link("pixels", SCALED, 0), vae()];
+    vec![decode, scale, Node { links, ..node(LARGER, "VAEEncode", [863, 920], [210, 46]) }]
+}
+
+/// How much is left of the picture that the recipe starts from, if it is a picture. A second pass has a denoise of its own.
 fn denoise(recipe: &Recipe) -> Option<f64> {
     let value = |key: &str| recipe.extra.iter().find(|(known, _)| known == key).map(|(_, value)| value);
     value(DENOISE)
@@ -286,7 +323,8 @@ fn type_of(input: &str) -> &'static str {
         "clip" => "CLIP",
         "vae" => "VAE",
         "positive" | "negative" => "CONDITIONING",
-        "images" | "pixels" => "IMAGE",
+        "images" | "image" | "pixels" => "IMAGE",
+        "mask" => "MASK",
         _ => "LATENT",
     }
 }
@@ -294,7 +332,8 @@ fn type_of(input: &str) -> &'static str {
 /// The editor's types of what comes out of a node.
 fn outputs(class: &str) -> &'static [&'static str] {
     match class {
-        "KSampler" | "EmptyLatentImage" | "VAEEncode" => &["LATENT"],
+        "KSampler" | "EmptyLatentImage" | "VAEEncode" | "VAEEncodeForInpaint" | "LatentUpscale" => &["LATENT"],
+        "ImageScale" => &["IMAGE"],
         "LoadImage" => &["IMAGE", "MASK"],
         "CheckpointLoaderSimple" => &["MODEL", "CLIP", "VAE"],
         "CLIPTextEncode" => &["CONDITIONING"],

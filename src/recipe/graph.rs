@@ -188,6 +188,10 @@ fn widget_names(class: &str) -> Option<&'static [&'static str]> {
     Some(match class {
         "KSampler" => &["seed", "control", "steps", "cfg", "sampler_name", "scheduler", "denoise"],
         "LoadImage" => &["image", "upload"],
+        "LoadImageMask" => &["image", "channel", "upload"],
+        "VAEEncodeForInpaint" => &["grow_mask_by"],
+        "LatentUpscale" | "ImageScale" => &["upscale_method", "width", "height", "crop"],
+        "LatentUpscaleBy" | "ImageScaleBy" => &["upscale_method", "scale_by"],
         "KSamplerAdvanced" => &[
             "add_noise",
             "noise_seed",

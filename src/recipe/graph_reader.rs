@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::graph::{Graph, Input, MOST_HOPS, Node};
-use super::settings::DENOISE;
+use super::settings::{DENOISE, MASKED_CONTENT};
 use super::{Batch, Dialect, NVIDIA, Recipe, Rng, no_recipe, template};
 use crate::error::Result;
 use crate::files::clipped;
 
 /// Nodes that are read, or that have nothing to say.
-const UNDERSTOOD: [&str; 25] = [
+const UNDERSTOOD: [&str; 28] = [
     "KSampler",
     "KSamplerAdvanced",
     "CheckpointLoaderSimple",
@@ -18,7 +18,10 @@ const UNDERSTOOD: [&str; 25] = [
     "CLIPTextEncode",
     "EmptyLatentImage",
     "LoadImage",
+    "LoadImageMask",
     "VAEEncode",
+    "VAEEncodeForInpaint",
+    "SetLatentNoiseMask",
     "CLIPSetLastLayer",
     "RescaleCFG",
     "LoraLoader",
@@ -36,6 +39,9 @@ const UNDERSTOOD: [&str; 25] = [
     "PrimitiveString",
     "PrimitiveStringMultiline",
 ];
+
+/// Nodes that are read where they are part of a second pass.
+const ENLARGES: [&str; 4] = ["LatentUpscale", "LatentUpscaleBy", "ImageScale", "ImageScaleBy"];
 
 /// Inputs under which nodes keep a value that others link to.
 const VALUES: [&str; 7] = ["value", "text", "string", "int", "float", "seed", "noise_seed"];
@@ -60,18 +66,18 @@ pub fn read(graph: &Graph) -> Result<Recipe> {
     // The noise a KSampler starts from is made on the CPU, whatever computes the rest.
     let recipe = Recipe { dialect: Some(Dialect::Comfy), rng: Some(Rng::Cpu), ..Recipe::default() };
     let mut reader = Reader { graph, recipe };
-    if samplers.len() > 1 {
-        let count = samplers.len();
-        reader
-            .recipe
-            .note(format!("The workflow has {count} samplers; only node {} is read.", clipped(&sampler.id, 20)));
-    }
     reader.sampler(sampler);
     let worked_out = reader.prompts(sampler);
     reader.models(sampler);
     reader.guidance(sampler);
     reader.size(sampler);
-    reader.not_understood();
+    let second = reader.second_pass(sampler, &samplers);
+    let (count, read) = (samplers.len(), if second { "node {} and a second pass over it are" } else { "node {} is" });
+    if count > 1 + usize::from(second) {
+        let read = read.replace("{}", &clipped(&sampler.id, 20));
+        reader.recipe.note(format!("The workflow has {count} samplers; only {read} read."));
+    }
+    reader.not_understood(second);
     if let Some(ours) = &graph.ours {
         beyond(&mut reader.recipe, ours);
     }
@@ -118,9 +124,19 @@ fn beyond(recipe: &mut Recipe, ours: &Value) {
     }
 }
 
-struct Reader<'g> {
-    graph: &'g Graph,
-    recipe: Recipe,
+/// A picture to start from.
+struct Start<'g> {
+    /// Its file's name.
+    picture: &'g str,
+    masked: bool,
+    /// What is masked is gray at first.
+    gray: bool,
+}
+
+/// Goes through a graph and fills a recipe.
+pub struct Reader<'g> {
+    pub graph: &'g Graph,
+    pub recipe: Recipe,
 }
 
 impl<'g> Reader<'g> {
@@ -139,7 +155,7 @@ impl<'g> Reader<'g> {
     }
 
     /// The value of an input, here or where its link leads.
-    fn value(&self, node: &'g Node, name: &str) -> Option<&'g Value> {
+    pub fn value(&self, node: &'g Node, name: &str) -> Option<&'g Value> {
         self.held(node, name).map(|(_, value)| value)
     }
 
@@ -194,12 +210,16 @@ impl<'g> Reader<'g> {
         let (denoise, start, end) = (number("denoise"), number("start_at_step"), number("end_at_step"));
         let steps = self.recipe.steps.map_or(0.0, |steps| steps as f64);
         let cut = start.is_some_and(|start| start > 0.0) || end.is_some_and(|end| end < steps);
-        if let Some(picture) = self.picture(node) {
+        if let Some(encoder) = self.picture(node) {
             self.recipe.extra.push((DENOISE.to_string(), denoise.unwrap_or(1.0).to_string()));
+            let mask = if encoder.masked { " and mark in it what is painted anew" } else { "" };
             self.recipe.note(format!(
-                "It starts from the picture \u{201c}{}\u{201d}: choose that picture to start from.",
-                clipped(picture, 80)
+                "It starts from the picture \u{201c}{}\u{201d}: choose that picture to start from{mask}.",
+                clipped(encoder.picture, 80)
             ));
+            if encoder.gray {
+                self.recipe.extra.push((MASKED_CONTENT.to_string(), "gray".to_string()));
+            }
         }
         let part = denoise.is_some_and(|denoise| denoise < 1.0) && self.picture(node).is_none();
         if cut || part || node.text("add_noise") == Some("disable") {
@@ -209,11 +229,15 @@ impl<'g> Reader<'g> {
         }
     }
 
-    /// The name of the picture that the sampler starts from.
-    fn picture(&self, sampler: &'g Node) -> Option<&'g str> {
-        let encoder = self.graph.origin(sampler.inputs.get("latent_image")).filter(|node| node.class == "VAEEncode")?;
+    /// The picture that the sampler starts from.
+    fn picture(&self, sampler: &'g Node) -> Option<Start<'g>> {
+        let latent = self.graph.origin(sampler.inputs.get("latent_image"))?;
+        let mask = latent.class == "SetLatentNoiseMask";
+        let encoder = if mask { self.graph.origin(latent.inputs.get("samples"))? } else { latent };
+        let gray = encoder.class == "VAEEncodeForInpaint";
         let image = self.graph.origin(encoder.inputs.get("pixels")).filter(|node| node.class == "LoadImage")?;
-        Some(image.text("image").unwrap_or("?"))
+        let start = Start { picture: image.text("image").unwrap_or("?"), masked: mask || gray, gray };
+        (gray || encoder.class == "VAEEncode").then_some(start)
     }
 
     /// Reads the prompts, and tells of each whether choices and comments in it were worked out already: in the API form,
@@ -315,12 +339,13 @@ impl<'g> Reader<'g> {
         self.recipe.batch = size.filter(|size| *size > 1).map(|size| Batch { size, place: None });
     }
 
-    fn not_understood(&mut self) {
+    fn not_understood(&mut self, second_pass: bool) {
+        let enlarges = |class: &str| second_pass && ENLARGES.contains(&class);
         for node in &self.graph.nodes {
             if node.class.starts_with("LoraLoader") {
                 let name = clipped(node.text("lora_name").unwrap_or("?"), 80);
                 self.recipe.note(format!("The LoRA \u{201c}{name}\u{201d} is not used."));
-            } else if !UNDERSTOOD.contains(&node.class.as_str()) {
+            } else if !UNDERSTOOD.contains(&node.class.as_str()) && !enlarges(&node.class) {
                 let class = clipped(&node.class, 60);
                 self.recipe.note(format!("Nodes of the kind \u{201c}{class}\u{201d} are not known and were left out."));
             }
@@ -329,7 +354,7 @@ impl<'g> Reader<'g> {
 }
 
 /// A number, also where a tool wrote it as a text.
-fn number_of(value: &Value) -> Option<f64> {
+pub fn number_of(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| value.as_str()?.parse().ok())
 }
 

@@ -212,6 +212,86 @@ fn the_advanced_sampler_and_several() {
     assert_eq!((recipe.seed, recipe.width, recipe.notes.len()), (Some(1234), Some(512), 1), "{:?}", recipe.notes);
 }
 
+fn extra(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+#[test]
+fn a_second_pass_is_nodes() {
+    for (upscaler, class) in
+        [("Latent", "LatentUpscale"), ("Latent (nearest-exact)", "LatentUpscale"), ("Lanczos", "ImageScale")]
+    {
+        let told = [
+            ("Denoising strength", "0.5"),
+            ("Hires upscale", "1.5"),
+            ("Hires upscaler", upscaler),
+            ("Hires steps", "12"),
+        ];
+        let recipe = Recipe { width: Some(512), height: Some(768), extra: extra(&told), ..porsche() };
+        for text in [api_json(&recipe), workflow_json(&recipe)] {
+            assert_eq!(parse(&text), Ok(recipe.clone()));
+            // The nodes alone say it too.
+            let mut graph: Value = serde_json::from_str(&text).expect("JSON");
+            if let Some(sampler) = graph.pointer_mut("/3/_meta") {
+                sampler.take();
+                let larger = if class == "ImageScale" { "17" } else { "14" };
+                assert_eq!(graph[larger]["class_type"], class);
+                assert_eq!([&graph[larger]["inputs"]["width"], &graph[larger]["inputs"]["height"]], [768, 1152]);
+                assert_eq!(graph["8"]["inputs"]["samples"], json!(["15", 0]));
+            } else {
+                graph["extra"].take();
+            }
+            assert_eq!(parse(&graph.to_string()), Ok(recipe.clone()), "{graph}");
+        }
+    }
+}
+
+#[test]
+fn a_second_pass_of_another_hand() {
+    let recipe = parse(&graph(|graph| {
+        graph["20"] = json!({"class_type": "LatentUpscaleBy", "inputs": {
+            "upscale_method": "bislerp", "scale_by": 1.5, "samples": ["3", 0]}});
+        graph["21"] = graph["3"].clone();
+        graph["21"]["inputs"]["seed"] = json!(9);
+        graph["21"]["inputs"]["denoise"] = json!(0.55);
+        graph["21"]["inputs"]["latent_image"] = json!(["20", 0]);
+        graph["8"]["inputs"]["samples"] = json!(["21", 0]);
+    }))
+    .expect("a recipe");
+    let told = [("Denoising strength", "0.55"), ("Hires upscale", "1.5"), ("Hires upscaler", "Latent")];
+    assert_eq!((&recipe.extra, recipe.vae.as_deref()), (&extra(&told), porsche().vae.as_deref()));
+    let noted = |words: &str| recipe.notes.iter().any(|note| note.contains(words));
+    assert!(recipe.notes.len() == 2 && noted("bislerp") && noted("has its own seed:"), "{:?}", recipe.notes);
+}
+
+#[test]
+fn pictures_with_a_mask() {
+    let start = |encoder: Value| {
+        let recipe = parse(&graph(|graph| {
+            graph["20"] = json!({"class_type": "LoadImage", "inputs": {"image": "cat.png"}});
+            graph["21"] = encoder.clone();
+            graph["22"] =
+                json!({"class_type": "SetLatentNoiseMask", "inputs": {"samples": ["21", 0], "mask": ["20", 1]}});
+            let from = if encoder["class_type"] == "VAEEncode" { "22" } else { "21" };
+            graph["3"]["inputs"]["latent_image"] = json!([from, 0]);
+        }));
+        recipe.expect("a recipe")
+    };
+    let kept = start(json!({"class_type": "VAEEncode", "inputs": {"pixels": ["20", 0], "vae": ["4", 2]}}));
+    assert_eq!(kept.extra, extra(&[("Denoising strength", "1")]));
+    assert!(
+        kept.notes.len() == 1 && kept.notes[0].contains("cat.png") && kept.notes[0].contains("mark"),
+        "{:?}",
+        kept.notes
+    );
+    let inputs = json!({"pixels": ["20", 0], "vae": ["4", 2], "mask": ["20", 1], "grow_mask_by": 6});
+    let gray = start(json!({"class_type": "VAEEncodeForInpaint", "inputs": inputs}));
+    assert_eq!(gray.extra, extra(&[("Denoising strength", "1"), ("Masked content", "gray")]));
+    let text = api_json(&gray);
+    assert!(text.contains("VAEEncodeForInpaint") && text.contains("LoadImage"), "{text}");
+    assert_eq!(parse(&text).expect("a recipe").extra, gray.extra);
+}
+
 /// The project's workflow with changes to a node.
 fn edited(change: impl Fn(&mut Value)) -> Recipe {
     let mut graph: Value = serde_json::from_str(WORKFLOW).expect("JSON");
