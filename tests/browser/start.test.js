@@ -22,7 +22,7 @@ test('a picture and a mask through the API', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/blank.html`);
   await requireWebGPU(page);
   const found = await page.evaluate(async () => {
-    const { StableDiffusion } = await import('/pkg/index.js');
+    const { StableDiffusion, readRecipe } = await import('/pkg/index.js');
     const file = async (name) => new File([await (await fetch(`/made/${name}`)).blob()], name);
     const sd = await StableDiffusion.load(await file('small.safetensors'));
     const canvas = (width, height, colour, paint) => {
@@ -54,8 +54,13 @@ test('a picture and a mask through the API', async () => {
     const plain = await pixels(await sd.generate({ ...base, image: blob, denoise: 0.5 }));
     const again = await pixels(await sd.generate({ ...base, image, denoise: 0.5 }));
     const stronger = await pixels(await sd.generate({ ...base, image, denoise: 1 }));
-    // With A1111's conventions what is kept comes out as it went in.
-    const masked = await pixels(await sd.generate({ ...base, image, mask, denoise: 0.9, promptSyntax: 'a1111' }));
+    // With A1111's conventions what is kept comes out as it went in; its masks are blurred over ten pixels unless told otherwise.
+    const inpaint = async (more) => pixels(await sd.generate({ ...base, image, mask, denoise: 0.9, promptSyntax: 'a1111', ...more }));
+    const soft = await inpaint();
+    const masked = await inpaint({ maskBlur: 0 });
+    const filled = await inpaint({ maskBlur: 0, maskedContent: 'fill' });
+    const { png } = await sd.generate({ ...base, image, mask, denoise: 0.9, promptSyntax: 'a1111', maskedContent: 'latent noise' });
+    const { maskBlur, maskedContent } = await readRecipe(png);
     const source = await pixels({ png: blob });
     const passes = [];
     const twice = sd.generate({ ...base, width: 64, height: 64, hires: { scale: 1.25, denoise: 0.5, steps: 2 } });
@@ -68,10 +73,13 @@ test('a picture and a mask through the API', async () => {
       await failure(sd.generate({ ...base, image, mask: canvas(67, 75, 'black') })),
       await failure(sd.generate({ ...base, width: 64, height: 64, hires: { scale: 1 } })),
       await failure(sd.generate({ ...base, width: 64, height: 64, hires: { upscaler: 'magic' } })),
+      await failure(sd.generate({ ...base, image, maskBlur: 4 })),
+      await failure(sd.generate({ ...base, image, mask, maskBlur: -1 })),
+      await failure(sd.generate({ ...base, image, mask, maskedContent: 'air' })),
     ];
     const usual = await pixels(await sd.generate({ ...base, width: 64, height: 64, prediction: 'v', zeroTerminalSnr: true }));
     await sd.dispose();
-    return { plain, again, stronger, masked, source, passes, larger: [larger.width, larger.height], errors, usual: usual.width };
+    return { plain, again, stronger, soft, masked, filled, told: [maskBlur, maskedContent], source, passes, larger: [larger.width, larger.height], errors, usual: usual.width };
   });
   assert.deepEqual([found.plain.width, found.plain.height], [64, 72]);
   assert.deepEqual(found.plain.data, found.again.data, 'a Blob and a canvas are the same picture');
@@ -83,9 +91,13 @@ test('a picture and a mask through the API', async () => {
   }
   const changed = [[40, 10], [50, 40], [63, 71]].filter(([x, y]) => String(at(found.masked, x, y)) !== String(at(found.source, x + 1, y + 1)));
   assert.ok(changed.length > 0, 'the right half is painted anew');
+  assert.deepEqual(at(found.soft, 20, 40), at(found.source, 21, 41), 'beyond the blur it is kept');
+  assert.notDeepEqual(found.soft.data, found.masked.data, 'a blurred mask is another');
+  assert.notDeepEqual(found.filled.data, found.masked.data, 'what lies under the mask matters');
+  assert.deepEqual(found.told, [4, 'latent noise'], 'the recipe tells both');
   assert.deepEqual(found.passes, [[1, 1, 2], [1, 2, 2], [2, 1, 2], [2, 2, 2]]);
   assert.deepEqual(found.larger, [80, 80]);
-  const expected = [/^BAD_OPTION: mask/, /^BAD_OPTION: image is no picture/, /^BAD_OPTION: denoise is 0/, /^BAD_OPTION: the mask is empty/, /^BAD_OPTION: .*scale/, /^BAD_OPTION: .*latent-nearest-exact/];
+  const expected = [/^BAD_OPTION: mask/, /^BAD_OPTION: image is no picture/, /^BAD_OPTION: denoise is 0/, /^BAD_OPTION: the mask is empty/, /^BAD_OPTION: .*scale/, /^BAD_OPTION: .*latent-nearest-exact/, /^BAD_OPTION: maskBlur is given without a mask/, /^BAD_OPTION: the mask's blur is -1/, /^BAD_OPTION: .*latent nothing/];
   expected.forEach((wanted, i) => assert.match(found.errors[i], wanted));
   assert.equal(found.usual, 64);
   assert.deepEqual(problems, []);
@@ -123,6 +135,13 @@ test('a picture to start from on the page, with a mask painted over it', async (
   });
   assert.deepEqual(mask, [255, 0], 'the middle is painted, the corner is not');
   assert.equal(denoise, 0.75);
+  await page.getByLabel('Mask blur', { exact: true }).fill('2');
+  await page.getByLabel('Under the mask', { exact: true }).selectOption('colours around it');
+  const { maskBlur, maskedContent } = await page.evaluate(() => {
+    const { maskBlur, maskedContent } = document.getElementById('start').options;
+    return { maskBlur, maskedContent };
+  });
+  assert.deepEqual([maskBlur, maskedContent], [2, 'fill']);
   await made();
   await screenshot(page, 'start');
   await page.getByRole('button', { name: 'Clear the mask' }).click();
