@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Code, Error, Result};
 
 use super::Storage;
+use super::counts::{Counted, Ledger, Traffic};
 use super::record::Recording;
 
 /// What to ask of the system.
@@ -20,6 +21,8 @@ pub struct Options {
     /// Whether to take the kernels made for software adapters; `None` asks the adapter. Tests and measurements use it
     /// to run the GPU's kernels where there is no GPU.
     pub software: Option<bool>,
+    /// Nothing is computed and nothing takes memory: plans, traffic and memory are only counted. What is read back is zeros.
+    pub count_only: bool,
 }
 
 /// What the adapter says of itself.
@@ -48,9 +51,10 @@ pub(super) struct Inner {
     pub storage: Storage,
     pub recording: RefCell<Option<Recording>>,
     pub pipelines: RefCell<HashMap<String, Rc<wgpu::ComputePipeline>>>,
-    pub layouts: RefCell<HashMap<(usize, usize, bool), Rc<Layout>>>,
-    pub nothing: RefCell<Option<Rc<Buffer>>>,
+    pub layouts: RefCell<HashMap<(Vec<bool>, Vec<bool>, bool), Rc<Layout>>>,
     pub allocated: Rc<Allocated>,
+    pub ledger: Ledger,
+    pub count_only: bool,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -72,6 +76,12 @@ pub(super) struct Buffer {
     pub raw: wgpu::Buffer,
     size: u64,
     allocated: Rc<Allocated>,
+}
+
+impl Buffer {
+    pub fn size(&self) -> u64 {
+        self.size
+    }
 }
 
 impl Drop for Buffer {
@@ -133,10 +143,15 @@ impl Gpu {
             })
             .await
             .map_err(|e| no_gpu(&e.to_string()))?;
-        Ok(Self::assemble(device, queue, described, storage))
+        Ok(Self::assemble((device, queue), described, storage, options.count_only))
     }
 
-    fn assemble(device: wgpu::Device, queue: wgpu::Queue, adapter: Adapter, storage: Storage) -> Self {
+    fn assemble(
+        (device, queue): (wgpu::Device, wgpu::Queue),
+        adapter: Adapter,
+        storage: Storage,
+        count_only: bool,
+    ) -> Self {
         let failure = Arc::new(Mutex::new(None));
         let kept = failure.clone();
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| keep_first(&kept, from_wgpu(&e))));
@@ -158,8 +173,9 @@ impl Gpu {
                 recording: RefCell::default(),
                 pipelines: RefCell::default(),
                 layouts: RefCell::default(),
-                nothing: RefCell::default(),
                 allocated: Rc::default(),
+                ledger: Ledger::default(),
+                count_only,
                 failure,
             }),
         }
@@ -201,14 +217,33 @@ impl Gpu {
         let size = size.max(16).next_multiple_of(4);
         let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
-            size,
+            size: if self.inner.count_only { 16 } else { size },
             usage,
             mapped_at_creation: false, // for large buffers it crashed whole tabs
         });
+        self.inner.ledger.note(|traffic| traffic.buffers += 1);
         let allocated = self.inner.allocated.clone();
         allocated.now.set(allocated.now.get() + size);
         allocated.peak.set(allocated.peak.get().max(allocated.now.get()));
         Rc::new(Buffer { raw, size, allocated })
+    }
+
+    /// Overwrites bytes of a buffer from `offset` on.
+    pub(super) fn write(&self, buffer: &Buffer, offset: u64, bytes: &[u8]) {
+        self.inner.ledger.note(|traffic| traffic.uploaded += bytes.len() as u64);
+        if !self.inner.count_only {
+            self.inner.queue.write_buffer(&buffer.raw, offset, bytes);
+        }
+    }
+
+    /// What passed between the CPU and the device so far.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.ledger.traffic.get()
+    }
+
+    /// The plans recorded so far, on a device that only counts.
+    pub fn counted(&self) -> Vec<Counted> {
+        self.inner.ledger.plans.borrow().clone()
     }
 
     /// Waits until everything submitted has run, then raises the first error that came up.
@@ -254,26 +289,32 @@ impl Gpu {
         size: u64,
     ) -> impl Future<Output = Result<Vec<u8>>> + use<> {
         let size = size.next_multiple_of(4);
+        self.inner.ledger.note(|traffic| traffic.read_back += size);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("read back", size, usage);
+        let counting = self.inner.count_only;
+        let mapped = if counting { 0..16 } else { 0..size };
         let mut encoder = self.inner.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, size);
+        if !counting {
+            encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, size);
+        }
         self.inner.queue.submit([encoder.finish()]);
 
         let (done, wait) = futures_channel::oneshot::channel();
-        staging.raw.map_async(wgpu::MapMode::Read, 0..size, move |result| {
+        staging.raw.map_async(wgpu::MapMode::Read, mapped.clone(), move |result| {
             let _ = done.send(result.is_ok());
         });
         let gpu = self.clone();
         async move {
             gpu.poll()?;
-            let mapped = wait.await.unwrap_or(false);
+            let readable = wait.await.unwrap_or(false);
             gpu.check()?;
             let lost = || Error::new(Code::DeviceLost, "the GPU's result could not be read: the device was lost");
-            if !mapped {
+            if !readable {
                 return Err(lost());
             }
-            let bytes = staging.raw.get_mapped_range(0..size).map_err(|_| lost())?.to_vec();
+            let mut bytes = staging.raw.get_mapped_range(mapped).map_err(|_| lost())?.to_vec();
+            bytes.resize(size as usize, 0);
             staging.raw.unmap();
             Ok(bytes)
         }
