@@ -30,7 +30,11 @@ struct Args {
 type Model = (&'static str, [u64; 5], &'static [&'static str]);
 
 const UNET: [Model; 6] = [
-    ("conv 3×3", [49, 789_326_069_760, 1_043_297_280, 186_515_456, 118_685_696], &["conv 3×3", "conv 3×3 of the doubled"]),
+    (
+        "conv 3×3",
+        [49, 789_326_069_760, 1_043_297_280, 186_515_456, 118_685_696],
+        &["conv 3×3", "conv 3×3 of the doubled"],
+    ),
     ("conv 3×3, stride 2", [3, 11_324_620_800, 38_707_200, 9_175_040, 2_293_760], &["conv 3×3, stride 2"]),
     ("linear and conv 1×1", [142, 547_776_102_400, 542_105_600, 757_923_840, 633_077_760], &["linear", "conv 1×1"]),
     ("self-attention", [16, 244_989_296_640, 0, 138_608_640, 46_202_880], &["self-attention"]),
@@ -38,7 +42,11 @@ const UNET: [Model; 6] = [
     ("norms", [61, 0, 0, 180_224_000, 134_021_120], NORMS),
 ];
 const VAE: [Model; 4] = [
-    ("conv 3×3", [33, 2_437_209_391_104, 96_480_000, 1_342_210_048, 970_457_088], &["conv 3×3", "conv 3×3 of the doubled"]),
+    (
+        "conv 3×3",
+        [33, 2_437_209_391_104, 96_480_000, 1_342_210_048, 970_457_088],
+        &["conv 3×3", "conv 3×3 of the doubled"],
+    ),
     ("linear and conv 1×1", [5, 42_949_804_032, 2_424_864, 213_942_272, 117_473_280], &["linear", "conv 1×1"]),
     ("self-attention", [1, 34_359_738_368, 0, 12_582_912, 4_194_304], &["self-attention"]),
     ("norms", [30, 0, 0, 918_552_576, 918_552_576], NORMS),
@@ -58,7 +66,10 @@ fn main() {
         return;
     };
     let run = picture(args.size, storage);
-    println!("Stable Diffusion 1.5, {0}×{0}, batch 2, {1}: counted, not run. MB are 10^6 bytes.", args.size, args.dtype);
+    println!(
+        "Stable Diffusion 1.5, {0}×{0}, batch 2, {1}: counted, not run. MB are 10^6 bytes.",
+        args.size, args.dtype
+    );
     if args.size != 512 {
         println!("The work model's numbers in brackets are those of 512×512 in f16.");
     }
@@ -73,7 +84,11 @@ fn main() {
         let stats = run.plan(label).stats;
         println!("\n{label} (once): {} dispatches, {:.2} GFLOP", stats.dispatches, stats.flops as f64 / 1e9);
     }
-    println!("\nbytes on the device: {:.0} MB once loaded, {:.0} MB at most", megabytes(run.loaded), megabytes(run.peak));
+    println!(
+        "\nbytes on the device: {:.0} MB once loaded, {:.0} MB at most",
+        megabytes(run.loaded),
+        megabytes(run.peak)
+    );
 }
 
 fn table(plan: &Counted, model: &[Model]) {

@@ -5,8 +5,19 @@ use wordbrush::gpu::{Storage, Value, header, without};
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed];
 
-const MAY_BE_ZERO: [&str; 11] =
-    ["c2", "tiles2", "pad", "above", "first_slab", "q_offset", "k_offset", "v_offset", "first", "column", "half_columns"];
+const MAY_BE_ZERO: [&str; 11] = [
+    "c2",
+    "tiles2",
+    "pad",
+    "above",
+    "first_slab",
+    "q_offset",
+    "k_offset",
+    "v_offset",
+    "first",
+    "column",
+    "half_columns",
+];
 
 /// Bindings that are there only where a switch is on, by the names of their variables.
 const OPTIONAL: [(&str, &[&str]); 6] = [
@@ -31,13 +42,28 @@ struct Kernel {
 
 fn kernels() -> Vec<Kernel> {
     let gemm = &[
-        "rows", "residuals", "run_rows", "moment_rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "run_h",
-        "run_w", "stride", "pad", "above",
+        "rows",
+        "residuals",
+        "run_rows",
+        "moment_rows",
+        "groups_y",
+        "c1",
+        "c2",
+        "n4",
+        "in_h",
+        "in_w",
+        "up_h",
+        "up_w",
+        "run_h",
+        "run_w",
+        "stride",
+        "pad",
+        "above",
     ];
-    let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD", "GEGLU", "NORMAL"];
+    let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD", "GEGLU"];
     let attention = &[
-        "q_items", "queries", "key_rows", "first", "each", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
-        "v_offset",
+        "q_items", "queries", "key_rows", "first", "each", "heads", "q_stride", "q_offset", "k_stride", "k_offset",
+        "v_stride", "v_offset",
     ];
     let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "first_slab", "groups", "groups_x"];
     let mut kernels = Vec::new();
@@ -48,7 +74,8 @@ fn kernels() -> Vec<Kernel> {
                 _ => &["gemm.wgsl", "gemm_tiled.wgsl"],
             };
             let constants = [("KERNEL", kernel), ("ACTIVATION", activation), ("PHASES", phases), ("MEASURE", measure)];
-            let constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
+            let mut constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
+            constants.push(("NORMAL", Value::Bool((kernel, measure) == (1, 0))));
             kernels.push(Kernel { name: tile, files, constants, switches: gemm_switches, params: gemm });
         }
     }
@@ -69,12 +96,27 @@ fn kernels() -> Vec<Kernel> {
         }
     }
     let mut plain = |name: &'static str, files, switches, params| {
-        kernels.push(Kernel { name, files, constants: vec![("GROUPS", Value::U32(32)), ("TEAMS", Value::U32(4))], switches, params });
+        kernels.push(Kernel {
+            name,
+            files,
+            constants: vec![("GROUPS", Value::U32(32)), ("TEAMS", Value::U32(4))],
+            switches,
+            params,
+        });
     };
     plain("group_norm_stats", &["group_norm_stats.wgsl"], &["TWO_INPUTS"], norm);
     plain("group_norm", &["group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
     let tiles = &[
-        "c1", "c2", "pixels", "groups", "group_channels", "block_groups", "block_pixels", "tiles", "tiles2", "run",
+        "c1",
+        "c2",
+        "pixels",
+        "groups",
+        "group_channels",
+        "block_groups",
+        "block_pixels",
+        "tiles",
+        "tiles2",
+        "run",
         "run2",
     ];
     plain("group_norm_tiles", &["group_norm_tiles.wgsl"], &["TWO_INPUTS", "SILU"], tiles);
@@ -98,7 +140,16 @@ fn kernels() -> Vec<Kernel> {
         });
     }
     let pack = &[
-        "rows", "first", "channels", "padded_channels", "taps", "packed_taps", "n4", "column", "half_columns", "groups_x",
+        "rows",
+        "first",
+        "channels",
+        "padded_channels",
+        "taps",
+        "packed_taps",
+        "n4",
+        "column",
+        "half_columns",
+        "groups_x",
     ];
     for dtype in 0..3 {
         let constants = vec![("DTYPE", Value::U32(dtype))];

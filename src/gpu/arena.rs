@@ -31,16 +31,19 @@ pub const ALIGNMENT: u64 = 256;
 /// A place for each life and the sizes of the slabs. `largest` is the most bytes a slab may have; `slabs` are there
 /// already and may be used.
 ///
-/// Neither order is the better one for every plan: as they come, or the large ones first, between which the small ones
-/// then find their places. Both are tried.
+/// No order is the best for every plan: as they come; the large ones first, between which the small ones then find their
+/// places; or first those that are large for long. All are tried.
 pub fn lay_out(lives: &[Life], largest: u64, slabs: &[u64]) -> (Vec<Spot>, Vec<u64>) {
-    let mut order: Vec<usize> = (0..lives.len()).collect();
-    order.sort_by_key(|&i| lives[i].first);
-    let in_time = place(lives, &order, largest, slabs);
-    order.sort_by_key(|&i| std::cmp::Reverse(lives[i].bytes));
-    let by_size = place(lives, &order, largest, slabs);
-    let bytes = |(_, slabs): &(Vec<Spot>, Vec<u64>)| slabs.iter().sum::<u64>();
-    if bytes(&by_size) < bytes(&in_time) { by_size } else { in_time }
+    let in_time = |life: &Life| life.first as u64;
+    let by_size = |life: &Life| u64::MAX - life.bytes;
+    let by_size_and_time = |life: &Life| u64::MAX - life.bytes * (life.last - life.first + 1) as u64;
+    let orders: [&dyn Fn(&Life) -> u64; 3] = [&in_time, &by_size, &by_size_and_time];
+    let found = orders.map(|key| {
+        let mut order: Vec<usize> = (0..lives.len()).collect();
+        order.sort_by_key(|&i| key(&lives[i]));
+        place(lives, &order, largest, slabs)
+    });
+    found.into_iter().min_by_key(|(_, slabs)| slabs.iter().sum::<u64>()).unwrap_or_default()
 }
 
 /// A place for each life, given out in this order.

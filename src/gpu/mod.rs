@@ -4,6 +4,7 @@
 //! tensors out in an arena from their lifetimes and is then replayed as often as wanted.
 
 mod arena;
+mod buffer;
 mod counts;
 mod device;
 mod plan;

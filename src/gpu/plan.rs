@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::Gpu;
+use super::buffer::Buffer;
 use super::counts::{Counted, Dispatch};
-use super::device::Buffer;
 
 /// What a plan does and takes, counted while it was recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

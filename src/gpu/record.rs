@@ -4,8 +4,9 @@ use std::rc::Rc;
 
 use super::Gpu;
 use super::arena::{self, Life};
+use super::buffer::Buffer;
 use super::counts::Dispatch;
-use super::device::{Buffer, Layout};
+use super::device::Layout;
 use super::plan::{Buffers, Command, Plan, Ready, Stats};
 use super::shader::{self, Header, Value};
 use super::tensor::{Inner, Place, Storage, Tensor, View};
@@ -129,7 +130,9 @@ impl Gpu {
     fn kernel_storage(&self, kernel: &Kernel) -> Storage {
         let halves = |tensor: &&Tensor| tensor.storage() != Storage::F32;
         let first = kernel.read.iter().flatten().copied().find(halves);
-        first.or_else(|| kernel.write.iter().flatten().copied().find(halves)).map_or(Storage::F32, |tensor| tensor.storage())
+        first
+            .or_else(|| kernel.write.iter().flatten().copied().find(halves))
+            .map_or(Storage::F32, |tensor| tensor.storage())
     }
 
     fn layout(&self, call: &Call) -> Rc<Layout> {
@@ -144,7 +147,8 @@ impl Gpu {
                 ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
                 count: None,
             };
-            let storage = |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read.len() });
+            let storage =
+                |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read.len() });
             let bound = read.iter().chain(&write).enumerate().filter(|(_, present)| **present);
             let mut entries: Vec<_> = bound.map(|(binding, _)| storage(binding)).collect();
             if uniform {
@@ -235,7 +239,11 @@ impl Recording {
             let (dispatch, mut places) = call.places(&slabs);
             if let (Some(values), Some(buffer)) = (&call.uniform, &uniforms) {
                 let place = Place { buffer: buffer.clone(), offset: uniform_offset };
-                places.push(Bound { binding: call.read.len() + call.write.len(), place, bytes: values.len() as u64 * 4 });
+                places.push(Bound {
+                    binding: call.read.len() + call.write.len(),
+                    place,
+                    bytes: values.len() as u64 * 4,
+                });
                 uniform_offset += UNIFORM_ALIGNMENT;
             }
             let ready = (!gpu.inner.count_only).then(|| {

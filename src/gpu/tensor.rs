@@ -11,7 +11,7 @@ use crate::error::Result;
 
 use super::Gpu;
 use super::arena::ALIGNMENT;
-use super::device::Buffer;
+use super::buffer::Buffer;
 
 /// How the numbers of a tensor lie in memory. Arithmetic is f32 in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

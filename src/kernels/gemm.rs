@@ -1,6 +1,6 @@
 //! The matrix product under every linear layer and every convolution, with what follows it.
 
-use crate::gpu::{Kernel, Storage, Tensor};
+use crate::gpu::{Kernel, Storage, Tensor, Value};
 
 use super::layer_norm::EPSILON;
 use super::measured::{Measure, Measured, Moments, TILE};
@@ -137,10 +137,9 @@ const MOST_TILES: usize = 512;
 /// The sizes of a product.
 struct Problem {
     batch: usize,
-    input: [usize; 2],    // H, W
+    input: [usize; 2], // H, W
     stretched: [usize; 2],
     channels: [usize; 2], // C, C2
-    kernel: usize,
     /// Rows and columns of pixels of the result, of one parity.
     run: [usize; 2],
     n: usize,
@@ -158,10 +157,12 @@ impl Problem {
             _ => panic!("gemm: input {:?}", args.input.shape()),
         };
         let c2 = args.input2.map_or(0, |input2| input2.shape()[3]);
-        let &[taps, kernel, channels, n] = args.weight.shape() else { panic!("gemm weight is {:?}", args.weight.shape()) };
+        let &[side, kernel, channels, n] = args.weight.shape() else {
+            panic!("gemm weight is {:?}", args.weight.shape())
+        };
         assert_eq!(channels, c1 + c2, "gemm: weight for {channels} channels, input of {c1} + {c2}");
         let Geometry { stride, padding, padding_end, stretched, phases, .. } = args.geometry;
-        assert_eq!([taps, kernel], [phases * args.geometry.kernel, args.geometry.kernel], "gemm: filter of side {kernel}");
+        assert_eq!((kernel, side), (args.geometry.kernel, phases * kernel), "gemm: filter of side {kernel}");
         let stretched = stretched.map_or([in_h, in_w], |(h, w)| [h, w]);
         let side = |from: usize| if phases == 4 { from } else { (from + padding + padding_end - kernel) / stride + 1 };
         let factor = if phases == 4 { 2 } else { 1 };
@@ -171,7 +172,7 @@ impl Problem {
         let [out_h, out_w] = run.map(|side| side * factor);
         let shape =
             if args.input.shape().len() == 3 { vec![batch, out_w, width] } else { vec![batch, out_h, out_w, width] };
-        Self { batch, input: [in_h, in_w], stretched, channels: [c1, c2], kernel, run, n, width, shape }
+        Self { batch, input: [in_h, in_w], stretched, channels: [c1, c2], run, n, width, shape }
     }
 
     /// The tensor that the product is written to.
@@ -201,9 +202,8 @@ impl Problem {
 
     fn run(&self, tile: Tile, args: &Gemm, measure: Option<Measure>) -> Measured {
         let (out, moments) = (self.result(args), self.moments(tile, args, measure));
-        let phases = args.geometry.phases;
-        let rows = self.batch * self.run.iter().product::<usize>();
         let measured = moments.as_ref().map(|moments| moments.of);
+        let rows = self.rows();
         let run_rows = if measured == Some(Measure::Channels) { rows / self.batch } else { rows };
         let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
         let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
@@ -212,49 +212,14 @@ impl Problem {
             Tile::Direct => (DIRECT, 32, 64),
             Tile::Tiled => (TILED, TILE, TILE),
         };
-        let row_groups = rows / run_rows * phases * run_rows.div_ceil(rows_per_group);
+        let row_groups = rows / run_rows * args.geometry.phases * run_rows.div_ceil(rows_per_group);
         let groups_y = row_groups.min(65535);
-        let Self { input, stretched, channels, kernel, run, n, .. } = *self;
-        let factor = if phases == 4 { 2 } else { 1 };
-        let write = [Some(&out), moments.as_ref().map(|moments| &moments.tensor)];
         args.input.gpu().run(Kernel {
             name: "gemm",
             class: class(args),
             wgsl: &[SHARED, wgsl],
-            constants: &[
-                ("KERNEL", kernel.into()),
-                ("PHASES", phases.into()),
-                ("POINTWISE", (kernel == 1 && args.geometry.stride == 1 && args.geometry.stretched.is_none()).into()),
-                ("TWO_INPUTS", args.input2.is_some().into()),
-                ("NORMAL", normal.is_some().into()),
-                ("BIAS", args.bias.is_some().into()),
-                ("ROW_BIAS", args.row_bias.is_some().into()),
-                ("RESIDUAL", args.residual.is_some().into()),
-                ("ADD", args.strip.is_some_and(|strip| strip.add).into()),
-                ("GEGLU", (args.activation == Activation::Geglu).into()),
-                ("ACTIVATION", activation_number(args.activation).into()),
-                ("MEASURE", measured.map_or(0, |of| if of == Measure::Channels { 1usize } else { 2 }).into()),
-            ],
-            params: &[
-                ("rows", rows.into()),
-                ("run_rows", run_rows.into()),
-                ("moment_rows", rows.next_multiple_of(4).into()),
-                ("groups_y", groups_y.into()),
-                ("c1", (channels[0] / 4).into()),
-                ("c2", (channels[1] / 4).into()),
-                ("n4", (n / 4).into()),
-                ("residuals", (args.residual.map_or(4, Tensor::len) / 4).into()),
-                ("in_h", input[0].into()),
-                ("in_w", input[1].into()),
-                ("up_h", stretched[0].into()),
-                ("up_w", stretched[1].into()),
-                ("run_h", run[0].into()),
-                ("run_w", run[1].into()),
-                ("stride", args.geometry.stride.into()),
-                ("pad", args.geometry.padding.into()),
-                ("above", args.strip.map_or(0, |strip| strip.above / factor).into()),
-                ("epsilon", EPSILON.into()),
-            ],
+            constants: &constants(args, measured),
+            params: &self.params(args, run_rows, groups_y),
             // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
             uniform: args.strip.is_some(),
             read: &[
@@ -268,12 +233,65 @@ impl Problem {
                 normal.map(|(moments, _)| moments),
                 normal.map(|(_, affine)| affine),
             ],
-            write: &write,
-            workgroups: [n.div_ceil(columns_per_group), groups_y, row_groups.div_ceil(groups_y)],
-            flops: 2 * (phases * rows) as u64 * (n * kernel * kernel * (channels[0] + channels[1])) as u64,
+            write: &[Some(&out), moments.as_ref().map(|moments| &moments.tensor)],
+            workgroups: [self.n.div_ceil(columns_per_group), groups_y, row_groups.div_ceil(groups_y)],
+            flops: 2 * rows as u64 * args.weight.len() as u64,
         });
         Measured { tensor: out, moments }
     }
+
+    /// Rows of the product, of one parity.
+    fn rows(&self) -> usize {
+        self.batch * self.run[0] * self.run[1]
+    }
+
+    fn params(&self, args: &Gemm, run_rows: usize, groups_y: usize) -> [(&'static str, Value); 18] {
+        let Self { input, stretched, channels, run, .. } = *self;
+        let above = args.strip.map_or(0, |strip| strip.above);
+        [
+            ("rows", self.rows().into()),
+            ("run_rows", run_rows.into()),
+            ("moment_rows", self.rows().next_multiple_of(4).into()),
+            ("groups_y", groups_y.into()),
+            ("c1", (channels[0] / 4).into()),
+            ("c2", (channels[1] / 4).into()),
+            ("n4", (self.n / 4).into()),
+            ("residuals", (args.residual.map_or(4, Tensor::len) / 4).into()),
+            ("in_h", input[0].into()),
+            ("in_w", input[1].into()),
+            ("up_h", stretched[0].into()),
+            ("up_w", stretched[1].into()),
+            ("run_h", run[0].into()),
+            ("run_w", run[1].into()),
+            ("stride", args.geometry.stride.into()),
+            ("pad", args.geometry.padding.into()),
+            ("above", if args.geometry.phases == 4 { above / 2 } else { above }.into()),
+            ("epsilon", EPSILON.into()),
+        ]
+    }
+}
+
+fn constants(args: &Gemm, measured: Option<Measure>) -> [(&'static str, Value); 12] {
+    let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
+    let measure: usize = match measured {
+        None => 0,
+        Some(Measure::Channels) => 1,
+        Some(Measure::Rows) => 2,
+    };
+    [
+        ("KERNEL", kernel.into()),
+        ("PHASES", phases.into()),
+        ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),
+        ("TWO_INPUTS", args.input2.is_some().into()),
+        ("NORMAL", args.normal.is_some().into()),
+        ("BIAS", args.bias.is_some().into()),
+        ("ROW_BIAS", args.row_bias.is_some().into()),
+        ("RESIDUAL", args.residual.is_some().into()),
+        ("ADD", args.strip.is_some_and(|strip| strip.add).into()),
+        ("GEGLU", (args.activation == Activation::Geglu).into()),
+        ("ACTIVATION", activation_number(args.activation).into()),
+        ("MEASURE", measure.into()),
+    ]
 }
 
 /// What the product is in the work model.

@@ -48,10 +48,9 @@ impl Measured {
 
     /// The batch, `times` over; statistics of its channels come along.
     pub fn repeat(&self, times: usize) -> Self {
-        let moments = self.moments(Measure::Channels).map(|moments| Moments {
-            tensor: repeat(&moments.tensor, times),
-            ..moments.clone()
-        });
+        let moments = self
+            .moments(Measure::Channels)
+            .map(|moments| Moments { tensor: repeat(&moments.tensor, times), ..moments.clone() });
         Self { tensor: repeat(&self.tensor, times), moments }
     }
 

@@ -26,7 +26,9 @@ pub struct PackWeights<'a> {
 
 /// Packs one slice.
 pub fn pack_weights(args: &PackWeights) {
-    let &[height, width, padded_channels, n] = args.packed.shape() else { panic!("pack_weights: {:?}", args.packed.shape()) };
+    let &[height, width, padded_channels, n] = args.packed.shape() else {
+        panic!("pack_weights: {:?}", args.packed.shape())
+    };
     assert_eq!(args.first % 4, 0, "pack_weights: slice from row {}", args.first);
     let threads = args.rows.div_ceil(4) * padded_channels * height * width;
     let groups = threads.div_ceil(64);

@@ -60,7 +60,14 @@ impl Conv2d {
             row_bias: None,
             activation: Activation::None,
             residual: None,
-            geometry: Geometry { kernel, phases, stride: 1, padding: kernel / 2, padding_end: kernel / 2, stretched: None },
+            geometry: Geometry {
+                kernel,
+                phases,
+                stride: 1,
+                padding: kernel / 2,
+                padding_end: kernel / 2,
+                stretched: None,
+            },
             out: None,
             strip: None,
         }
@@ -94,8 +101,7 @@ impl Conv2d {
         }
         // One less than double: its last row and column see zeros where the doubled picture would go on.
         let weight = &whole_filter(&self.weight);
-        let geometry =
-            Geometry { kernel: 3, phases: 1, stride: 1, padding: 1, padding_end: 1, stretched: Some(size) };
+        let geometry = Geometry { kernel: 3, phases: 1, stride: 1, padding: 1, padding_end: 1, stretched: Some(size) };
         gemm_measured(&Gemm { weight, geometry, ..product }, Measure::Channels)
     }
 }

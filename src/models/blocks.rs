@@ -61,9 +61,10 @@ impl ResnetBlock {
     pub fn forward(&self, x: &Measured, skip: Option<&Measured>, time: Option<RowBias>) -> Measured {
         let h = self.norm1.silu(x, skip);
         let h = gemm_measured(&Gemm { row_bias: time, ..self.conv1.product(&h) }, Measure::Channels);
-        let h = self.norm2.silu(&h, None);
+        // The shortcut comes before the second norm: what it is made of, often the largest there is, then goes earlier.
         let input2 = skip.map(|skip| &skip.tensor);
         let shortcut = self.conv_shortcut.as_ref().map(|conv| gemm(&Gemm { input2, ..conv.product(&x.tensor) }));
+        let h = self.norm2.silu(&h, None);
         let residual = Some(shortcut.as_ref().unwrap_or(&x.tensor));
         gemm_measured(&Gemm { residual, ..self.conv2.product(&h) }, Measure::Channels)
     }

@@ -88,7 +88,8 @@ fn check(case: &Case, splits: &[Split]) {
 }
 
 const ALL: [Split; 3] = [Split::Rows, Split::Tiled, Split::Wide];
-const BASE: Case = Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false, times: 1 };
+const BASE: Case =
+    Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false, times: 1 };
 
 #[test]
 fn sizes_that_fit_no_tile() {

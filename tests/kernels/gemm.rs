@@ -1,7 +1,5 @@
 use wordbrush::gpu::{Storage, Tensor};
-use wordbrush::kernels::{
-    Activation, Gemm, Geometry, Measure, Normal, RowBias, Strip, Tile, gemm_measured_on, gemm_on, repeat, whole_filter,
-};
+use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Strip, Tile, gemm_on};
 
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
@@ -248,7 +246,8 @@ fn a_product_can_be_stored_in_f32() {
     }
 }
 
-fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, strip: Option<Strip<'a>>) -> Gemm<'a> {
+/// A convolution alone, of a doubled picture perhaps.
+pub fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, strip: Option<Strip<'a>>) -> Gemm<'a> {
     let stretched = doubled.then(|| (input.shape()[1] * 2, input.shape()[2] * 2));
     Gemm {
         input,
@@ -311,98 +310,6 @@ pub fn plain<'a>(input: &'a Tensor, weight: &'a Tensor) -> Gemm<'a> {
     Gemm { geometry, ..convolution(input, weight, false, None) }
 }
 
-/// A product that leaves the statistics of its rows, then one that normalises them on its way in.
-#[test]
-fn rows_are_normalised_on_the_way_in() {
-    for (rows, c, n) in [(1, 4, 4), (70, 132, 72), (65, 64, 20), (9, 200, 12)] {
-        for storage in STORAGES {
-            let gpu = gpu(storage);
-            let mut numbers = Numbers::new(12);
-            let x = numbers.take(rows * c, storage);
-            let identity: Vec<f32> = (0..c * c).map(|i| f32::from(i % c == i / c)).collect();
-            // Far from zero: the variance must not be lost in the mean's square.
-            let bias: Vec<f32> = (0..c).map(|i| -9.0 + (i % 3) as f32).collect();
-            let affine = numbers.take(2 * c, Storage::F32);
-            let weight = numbers.take(c * n, storage);
-            let stored: Vec<f32> = x.iter().enumerate().map(|(i, x)| x + bias[i % c]).collect();
-            let stored: Vec<f32> = stored.into_iter().map(|x| crate::support::round(x, storage)).collect();
-            let mut expected = Vec::new();
-            for row in stored.chunks(c) {
-                let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / c as f64;
-                let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / c as f64;
-                let normal = |i: usize| {
-                    let normal = (f64::from(row[i]) - mean) / (variance + 1e-5).sqrt();
-                    normal * f64::from(affine[i]) + f64::from(affine[c + i])
-                };
-                let column = |column: usize| (0..c).map(|i| normal(i) * f64::from(weight[i * n + column])).sum::<f64>();
-                expected.extend((0..n).map(|i| column(i) as f32));
-            }
-            let x = tensor(&gpu, &[1, rows, c], storage, &x);
-            let identity = tensor(&gpu, &[1, 1, c, c], storage, &identity);
-            let bias = tensor(&gpu, &[c], Storage::F32, &bias);
-            let affine = tensor(&gpu, &[2, c], Storage::F32, &affine);
-            let weight = tensor(&gpu, &[1, 1, c, n], storage, &weight);
-            let found = run(&gpu, || {
-                let product = Gemm { bias: Some(&bias), ..plain(&x, &identity) };
-                let input = &gemm_measured_on(Tile::Tiled, &product, Measure::Rows);
-                let normal = Some(Normal { input, affine: &affine });
-                gemm_on(Tile::Tiled, &Gemm { normal, ..plain(&input.tensor, &weight) })
-            });
-            close(&format!("normalised {rows}×{c}→{n}"), storage, &found, &expected);
-        }
-    }
-}
-
-/// The four filters of 2×2 of a filter (3, 3, C, N), as `pack_weights` makes them.
-pub fn phases(filter: &[f32], vectors: usize, storage: Storage) -> Vec<f32> {
-    // Rows (or columns) of the filter under the two taps of an even and of an odd row of a doubled picture.
-    let rows = [[vec![0], vec![1, 2]], [vec![0, 1], vec![2]]];
-    let mut result = Vec::new();
-    for (py, px) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-        for (ty, tx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            for i in 0..vectors {
-                let sum = |y: &usize| -> f32 { rows[px][tx].iter().map(|x| filter[(y * 3 + x) * vectors + i]).sum() };
-                result.push(crate::support::round(rows[py][ty].iter().map(sum).sum(), storage));
-            }
-        }
-    }
-    result
-}
-
-/// A doubled picture under a filter of 3×3 is four pictures under filters of 2×2.
-#[test]
-fn doubled_pictures_in_four_phases() {
-    for ([b, h, w], c, n) in [([2, 3, 5], 12, 20), ([1, 1, 1], 4, 4), ([2, 9, 8], 20, 72), ([1, 5, 1], 8, 132)] {
-        for storage in STORAGES {
-            let gpu = gpu(storage);
-            let mut numbers = Numbers::new(13);
-            let x = numbers.take(b * h * w * c, storage);
-            // Whole numbers: their sums are exact in any storage.
-            let filter: Vec<f32> = numbers.take(9 * c * n, Storage::F32).iter().map(|x| (x * 8.0).round()).collect();
-            let bias = tensor(&gpu, &[n], Storage::F32, &numbers.take(n, Storage::F32));
-            let residual = numbers.take(4 * b * h * w * n, storage);
-            let residual = tensor(&gpu, &[b, 2 * h, 2 * w, n], storage, &residual);
-            let x = tensor(&gpu, &[b, h, w, c], storage, &x);
-            let whole = tensor(&gpu, &[3, 3, c, n], storage, &filter);
-            let split = tensor(&gpu, &[8, 2, c, n], storage, &phases(&filter, c * n, storage));
-            let (bias, residual) = (Some(&bias), Some(&residual));
-            let geometry = Geometry { kernel: 2, phases: 4, stride: 1, padding: 1, padding_end: 1, stretched: None };
-            let expected = run(&gpu, || {
-                gemm_on(Tile::Direct, &Gemm { bias, residual, ..convolution(&x, &whole, true, None) })
-            });
-            for tile in [Tile::Direct, Tile::Tiled] {
-                let product = Gemm { bias, residual, geometry, ..convolution(&x, &split, false, None) };
-                let found = run(&gpu, || gemm_on(tile, &product));
-                close(&format!("{tile:?} phases of {h}×{w}"), storage, &found, &expected);
-                let found = run(&gpu, || gemm_measured_on(tile, &product, Measure::Channels).tensor);
-                close(&format!("{tile:?} measured phases of {h}×{w}"), storage, &found, &expected);
-            }
-            let found = run(&gpu, || whole_filter(&split));
-            assert_eq!(found, filter, "whole_filter {storage:?}");
-        }
-    }
-}
-
 /// A residual that is half of the batch is added to both halves.
 #[test]
 fn a_residual_comes_again() {
@@ -419,16 +326,5 @@ fn a_residual_comes_again() {
             let sum = |residual| run(&gpu, || gemm_on(tile, &Gemm { residual: Some(residual), ..plain(&x, &weight) }));
             assert_eq!(sum(&once), sum(&twice), "{tile:?} {storage:?}");
         }
-    }
-}
-
-/// `repeat` says its batch again.
-#[test]
-fn a_batch_is_repeated() {
-    for storage in STORAGES {
-        let gpu = gpu(storage);
-        let x = Numbers::new(15).take(2 * 5 * 12, storage);
-        let tensor = tensor(&gpu, &[2, 1, 5, 12], storage, &x);
-        assert_eq!(run(&gpu, || repeat(&tensor, 3)), x.repeat(3), "{storage:?}");
     }
 }

@@ -116,7 +116,7 @@ fn a_filter_after_a_doubling_is_split() {
             plan.run();
         }
         let case = Case { n, channels, taps: 9, column: 0, width: 12, half: 0, slices: &[] };
-        let expected = crate::gemm::phases(&reference(&case, &file, padded), padded * 12, storage);
+        let expected = crate::whole_filter::phases(&reference(&case, &file, padded), padded * 12, storage);
         let found = pollster::block_on(packed.read()).expect("read");
         close("pack_weights in phases", storage, &found, &expected);
     }

@@ -44,9 +44,9 @@ fn checkpoint() -> SparseSource {
 /// A picture of `size`×`size` with guidance in `steps` Euler steps on the GPU's kernels, counted.
 pub fn picture(size: usize, storage: Storage) -> Run {
     pollster::block_on(async {
-        let options =
-            Options { storage: Some(storage), software: Some(false), count_only: true, ..Options::default() };
-        let mut sd = StableDiffusion::open(vec![Rc::new(checkpoint())], options).await.unwrap_or_else(|e| panic!("{e}"));
+        let options = Options { storage: Some(storage), software: Some(false), count_only: true, ..Options::default() };
+        let mut sd =
+            StableDiffusion::open(vec![Rc::new(checkpoint())], options).await.unwrap_or_else(|e| panic!("{e}"));
         while sd.load().await.unwrap_or_else(|e| panic!("{e}")) {}
         let gpu = sd.gpu().expect("a GPU").clone();
         let loaded = gpu.allocated();
