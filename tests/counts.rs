@@ -4,31 +4,38 @@
 #[path = "support/full_size.rs"]
 mod full_size;
 
-use full_size::{Run, picture};
-use wordbrush::gpu::Storage;
+use full_size::picture;
+use wordbrush::gpu::{Stats, Storage, Traffic};
 
 const MIB: u64 = 1 << 20;
-
-fn print(run: &Run) {
-    for plan in &run.plans {
-        println!("{}: {:?}", plan.label, plan.stats);
-    }
-    println!("{:?}, loaded {}, peak {}", run.step, run.loaded, run.peak);
-}
 
 #[test]
 fn a_picture_of_512_pixels_keeps_the_limits() {
     let run = picture(512, Storage::F16);
-    print(&run);
-    let step = run.plan("unet step");
-    assert!(step.stats.dispatches <= 300, "{} dispatches a step", step.stats.dispatches);
-    assert!(step.stats.flops <= 1_520_000_000_000, "{} operations a step", step.stats.flops);
-    assert!(step.stats.arena <= 64 * MIB, "the step's arena is {} bytes", step.stats.arena);
-    assert!(run.step.uploaded <= 2048, "{} bytes written a step", run.step.uploaded);
-    assert_eq!((run.step.read_back, run.step.buffers, run.step.bind_groups), (0, 0, 0), "of a step");
-    let decode = run.plan("vae decode");
-    assert!(decode.stats.arena <= 320 * MIB, "the decoder's arena is {} bytes", decode.stats.arena);
-    assert!(run.peak <= 2_300_000_000, "{} bytes on the device", run.peak);
-    let largest = run.plans.iter().flat_map(|plan| &plan.dispatches).map(|dispatch| dispatch.largest).max();
-    assert!(largest <= Some(128 * MIB), "a binding of {largest:?} bytes");
+    for plan in run.plans.iter().filter(|plan| plan.label != "pack weights") {
+        println!("{}: {:?}", plan.label, plan.stats);
+    }
+    println!("{:?}, {} bytes loaded, {} at most", run.step, run.loaded, run.peak);
+
+    let Stats { dispatches, flops, arena, .. } = run.plan("unet step").stats;
+    // At most 300, and 1520 GFLOP: the work model's 1600.53, without 5/9 of the convolutions that follow a doubling and
+    // without what two prompts share before they are looked at.
+    assert_eq!((dispatches, flops), (291, 1_483_331_993_600));
+    assert!(arena <= 64 * MIB, "the step's arena is {arena} bytes");
+    let Traffic { uploaded, read_back, buffers, bind_groups, .. } = run.step;
+    assert!(uploaded <= 2048, "{uploaded} bytes written a step");
+    assert_eq!((read_back, buffers, bind_groups), (0, 0, 0), "between steps");
+
+    let Stats { dispatches, flops, arena, .. } = run.plan("vae decode").stats;
+    assert_eq!((dispatches, flops), (84, 2_128_575_856_640));
+    assert!(arena <= 320 * MIB, "the decoder's arena is {arena} bytes");
+
+    let Stats { dispatches, flops, .. } = run.plan("clip").stats;
+    assert_eq!((dispatches, flops), (62, 26_597_007_360));
+
+    for plan in &run.plans {
+        for dispatch in &plan.dispatches {
+            assert!(dispatch.largest <= 128 * MIB, "{}: {dispatch:?}", plan.label);
+        }
+    }
 }
