@@ -33,7 +33,7 @@ const UNET: [Model; 6] = [
     (
         "conv 3×3",
         [49, 789_326_069_760, 1_043_297_280, 186_515_456, 118_685_696],
-        &["conv 3×3", "conv 3×3 of the doubled"],
+        &["conv 3×3", "conv 2×2 in four phases", "conv 3×3 of the stretched"],
     ),
     ("conv 3×3, stride 2", [3, 11_324_620_800, 38_707_200, 9_175_040, 2_293_760], &["conv 3×3, stride 2"]),
     ("linear and conv 1×1", [142, 547_776_102_400, 542_105_600, 757_923_840, 633_077_760], &["linear", "conv 1×1"]),
@@ -45,7 +45,7 @@ const VAE: [Model; 4] = [
     (
         "conv 3×3",
         [33, 2_437_209_391_104, 96_480_000, 1_342_210_048, 970_457_088],
-        &["conv 3×3", "conv 3×3 of the doubled"],
+        &["conv 3×3", "conv 2×2 in four phases", "conv 3×3 of the stretched"],
     ),
     ("linear and conv 1×1", [5, 42_949_804_032, 2_424_864, 213_942_272, 117_473_280], &["linear", "conv 1×1"]),
     ("self-attention", [1, 34_359_738_368, 0, 12_582_912, 4_194_304], &["self-attention"]),

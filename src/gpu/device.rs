@@ -52,11 +52,19 @@ pub(super) struct Inner {
     pub storage: Storage,
     pub recording: RefCell<Option<Recording>>,
     pub pipelines: RefCell<HashMap<String, Rc<wgpu::ComputePipeline>>>,
-    pub layouts: RefCell<HashMap<(Vec<bool>, Vec<bool>, bool), Rc<Layout>>>,
+    pub layouts: RefCell<HashMap<Present, Rc<Layout>>>,
     pub allocated: Rc<Allocated>,
     pub ledger: Ledger,
     pub count_only: bool,
     failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// Which of a kernel's bindings are there.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Present {
+    pub read: Vec<bool>,
+    pub write: Vec<bool>,
+    pub uniform: bool,
 }
 
 /// A bind group layout and the pipeline layout over it.

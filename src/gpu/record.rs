@@ -6,7 +6,7 @@ use super::Gpu;
 use super::arena::{self, Life};
 use super::buffer::Buffer;
 use super::counts::Dispatch;
-use super::device::Layout;
+use super::device::{Layout, Present};
 use super::plan::{Buffers, Command, Plan, Ready, Stats};
 use super::shader::{self, Header, Value};
 use super::tensor::{Inner, Place, Storage, Tensor, View};
@@ -137,10 +137,11 @@ impl Gpu {
 
     fn layout(&self, call: &Call) -> Rc<Layout> {
         let present = |views: &[Option<View>]| views.iter().map(Option::is_some).collect::<Vec<bool>>();
-        let key = (present(&call.read), present(&call.write), call.uniform.is_some());
+        let (read, write) = (present(&call.read), present(&call.write));
+        let key = Present { read, write, uniform: call.uniform.is_some() };
         let mut layouts = self.inner.layouts.borrow_mut();
         let layout = layouts.entry(key.clone()).or_insert_with(|| {
-            let (read, write, uniform) = key;
+            let Present { read, write, uniform } = key;
             let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
                 binding: binding as u32,
                 visibility: wgpu::ShaderStages::COMPUTE,

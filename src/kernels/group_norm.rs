@@ -163,7 +163,7 @@ impl GroupNorm<'_> {
     }
 
     /// From the statistics that the products before it left, if all did.
-    fn from_tiles(&self) -> Option<Tensor> {
+    fn merge_tiles(&self) -> Option<Tensor> {
         let moments = self.input.moments(Measure::Channels)?;
         let moments2 = match self.input2 {
             Some(input2) => Some(input2.moments(Measure::Channels)?),
@@ -221,7 +221,7 @@ impl GroupNorm<'_> {
 
 /// The normalised tensor, (B, H, W, C + C2).
 pub fn group_norm(args: &GroupNorm) -> Tensor {
-    args.from_tiles().unwrap_or_else(|| {
+    args.merge_tiles().unwrap_or_else(|| {
         let Sizes { batch, pixels, .. } = args.sizes();
         let mut moments = Moments::new(args.gpu(), batch, args.groups, pixels, pixels);
         moments.measure(args);
