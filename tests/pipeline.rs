@@ -183,7 +183,9 @@ fn guidance_of_one_leaves_the_negative_prompt_out() {
         let generation = pollster::block_on(sd.start(&params)).expect("a start");
         generation.step_stats().expect("stats").flops
     };
-    assert_eq!(flops(8.0), 2 * flops(1.0));
+    // Twice the work but for what both prompts share, which is done once.
+    let (one, both) = (flops(1.0), flops(8.0));
+    assert!(one < both && both < 2 * one, "{both} of {one}");
     let with =
         |negative: &str, cfg| generate(&sd, &Params { negative_prompt: negative.to_string(), cfg, ..small("a cat") }).0;
     assert_eq!(with("dog", 1.0), with("", 1.0));
