@@ -18,6 +18,8 @@ mod pickles;
 mod safetensors;
 #[path = "files/sniff.rs"]
 mod sniff;
+#[path = "support/sparse.rs"]
+mod sparse;
 #[path = "fuzz/targets.rs"]
 mod targets;
 #[path = "files/writers.rs"]

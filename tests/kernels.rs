@@ -12,9 +12,15 @@ mod group_norm;
 mod latents;
 #[path = "kernels/layer_norm.rs"]
 mod layer_norm;
+#[path = "kernels/measured.rs"]
+mod measured;
 #[path = "kernels/pack_weights.rs"]
 mod pack_weights;
+#[path = "kernels/repeat.rs"]
+mod repeat;
 #[path = "kernels/weigh_tokens.rs"]
 mod weigh_tokens;
+#[path = "kernels/whole_filter.rs"]
+mod whole_filter;
 
 mod support;

@@ -75,24 +75,28 @@ fn trajectories_of_diffusers() {
     }
 }
 
-/// The kernels for GPUs, with their sizes baked into the text, where the adapter would get those for software.
+/// The kernels for GPUs, with their sizes baked into the text, where the adapter would get those for software: norms from
+/// the statistics that products leave, and all else that only they do.
 #[test]
 fn the_gpus_kernels_agree_with_diffusers() {
     let fixture = Fixture::read("two_levels.euler");
     let width = fixture.shape("rows.positive")[2];
-    // One storage: compiling a pipeline for each of some hundred shapes takes a CPU adapter half a minute.
-    let options = Options { storage: Some(Storage::F16), software: Some(false), ..Options::default() };
-    let mut sd = load_with(file(&arrays("two_levels")), options);
-    assert!(!sd.gpu().expect("a GPU").adapter().software);
-    for which in ["positive", "negative"] {
-        let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
-        sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
+    // Two storages: compiling a pipeline for each of some hundred shapes takes a CPU adapter half a minute.
+    for (storage, most, least) in [(Storage::F32, 1e-4, 50.0), (Storage::F16, 2e-2, 35.0)] {
+        let options = Options { storage: Some(storage), software: Some(false), ..Options::default() };
+        let mut sd = load_with(file(&arrays("two_levels")), options);
+        assert!(!sd.gpu().expect("a GPU").adapter().software);
+        for which in ["positive", "negative"] {
+            let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
+            sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
+        }
+        let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
+        let (latents, image) = generate(&sd, &params);
+        let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
+        let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
+        println!("{storage:?}: latents {error:.1e}, {psnr:.1} dB");
+        assert!(error <= most && psnr >= least, "{storage:?}: latents {error:.2e}, {psnr:.1} dB");
     }
-    let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
-    let (latents, image) = generate(&sd, &params);
-    let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
-    let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
-    assert!(error <= 2e-2 && psnr >= 35.0, "latents {error:.2e}, {psnr:.1} dB");
 }
 
 /// The heart of Textual Inversion: rows are rows, wherever they come from.
@@ -179,7 +183,9 @@ fn guidance_of_one_leaves_the_negative_prompt_out() {
         let generation = pollster::block_on(sd.start(&params)).expect("a start");
         generation.step_stats().expect("stats").flops
     };
-    assert_eq!(flops(8.0), 2 * flops(1.0));
+    // Twice the work but for what both prompts share, which is done once.
+    let (one, both) = (flops(1.0), flops(8.0));
+    assert!(one < both && both < 2 * one, "{both} of {one}");
     let with =
         |negative: &str, cfg| generate(&sd, &Params { negative_prompt: negative.to_string(), cfg, ..small("a cat") }).0;
     assert_eq!(with("dog", 1.0), with("", 1.0));

@@ -1,12 +1,33 @@
 //! Every variant of every kernel through naga, without a GPU: shaders are compiled lazily, and a broken one could
 //! slip through the other tests. Tint sees the same text in the browser tests.
 
-use wordbrush::gpu::{Storage, Value, header};
+use wordbrush::gpu::{Storage, Value, header, without};
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed];
 
-const MAY_BE_ZERO: [&str; 10] =
-    ["c2", "pad", "above", "first_slab", "q_offset", "k_offset", "v_offset", "first", "column", "half_columns"];
+const MAY_BE_ZERO: [&str; 11] = [
+    "c2",
+    "tiles2",
+    "pad",
+    "above",
+    "first_slab",
+    "q_offset",
+    "k_offset",
+    "v_offset",
+    "first",
+    "column",
+    "half_columns",
+];
+
+/// Bindings that are there only where a switch is on, by the names of their variables.
+const OPTIONAL: [(&str, &[&str]); 6] = [
+    ("TWO_INPUTS", &["a2", "x2", "moments2"]),
+    ("BIAS", &["bias"]),
+    ("ROW_BIAS", &["row_bias", "step"]),
+    ("RESIDUAL", &["residual"]),
+    ("NORMAL", &["row_moments", "affine"]),
+    ("MEASURE", &["moments"]),
+];
 
 type Values = Vec<(&'static str, Value)>;
 
@@ -21,23 +42,40 @@ struct Kernel {
 
 fn kernels() -> Vec<Kernel> {
     let gemm = &[
-        "rows", "groups_y", "c1", "c2", "n4", "in_h", "in_w", "up_h", "up_w", "out_h", "out_w", "stride", "pad",
+        "rows",
+        "residuals",
+        "run_rows",
+        "moment_rows",
+        "groups_y",
+        "c1",
+        "c2",
+        "n4",
+        "in_h",
+        "in_w",
+        "up_h",
+        "up_w",
+        "run_h",
+        "run_w",
+        "stride",
+        "pad",
         "above",
     ];
     let gemm_switches = &["POINTWISE", "TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD", "GEGLU"];
     let attention = &[
-        "queries", "key_rows", "first", "each", "heads", "q_stride", "q_offset", "k_stride", "k_offset", "v_stride",
-        "v_offset",
+        "q_items", "queries", "key_rows", "first", "each", "heads", "q_stride", "q_offset", "k_stride", "k_offset",
+        "v_stride", "v_offset",
     ];
     let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "first_slab", "groups", "groups_x"];
     let mut kernels = Vec::new();
     for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
-        for (kernel, activation) in [(1, 0), (1, 2), (3, 1), (3, 3)] {
+        for (kernel, activation, phases, measure) in [(1, 0, 1, 0), (1, 2, 1, 2), (3, 1, 1, 1), (2, 3, 4, 1)] {
             let files: &'static [&'static str] = match tile {
                 "gemm_direct.wgsl" => &["gemm.wgsl", "gemm_direct.wgsl"],
                 _ => &["gemm.wgsl", "gemm_tiled.wgsl"],
             };
-            let constants = vec![("KERNEL", Value::U32(kernel)), ("ACTIVATION", Value::U32(activation))];
+            let constants = [("KERNEL", kernel), ("ACTIVATION", activation), ("PHASES", phases), ("MEASURE", measure)];
+            let mut constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
+            constants.push(("NORMAL", Value::Bool((kernel, measure) == (1, 0))));
             kernels.push(Kernel { name: tile, files, constants, switches: gemm_switches, params: gemm });
         }
     }
@@ -58,10 +96,32 @@ fn kernels() -> Vec<Kernel> {
         }
     }
     let mut plain = |name: &'static str, files, switches, params| {
-        kernels.push(Kernel { name, files, constants: vec![("GROUPS", Value::U32(32))], switches, params });
+        kernels.push(Kernel {
+            name,
+            files,
+            constants: vec![("GROUPS", Value::U32(32)), ("TEAMS", Value::U32(4))],
+            switches,
+            params,
+        });
     };
     plain("group_norm_stats", &["group_norm_stats.wgsl"], &["TWO_INPUTS"], norm);
     plain("group_norm", &["group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
+    let tiles = &[
+        "c1",
+        "c2",
+        "pixels",
+        "groups",
+        "group_channels",
+        "block_groups",
+        "block_pixels",
+        "tiles",
+        "tiles2",
+        "run",
+        "run2",
+    ];
+    plain("group_norm_tiles", &["group_norm_tiles.wgsl"], &["TWO_INPUTS", "SILU"], tiles);
+    plain("repeat", &["repeat.wgsl"], &[], &["vectors", "times", "groups_x"]);
+    plain("whole_filter", &["whole_filter.wgsl"], &[], &["vectors", "groups_x"]);
     plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
     plain("scale_latents", &["repaint.wgsl", "scale_latents.wgsl"], &["REPAINT"], &["pixels", "batch"]);
@@ -79,18 +139,44 @@ fn kernels() -> Vec<Kernel> {
             params: &["pixels", "batch", "picture"],
         });
     }
-    let pack = &["rows", "first", "channels", "padded_channels", "taps", "n4", "column", "half_columns", "groups_x"];
+    let pack = &[
+        "rows",
+        "first",
+        "channels",
+        "padded_channels",
+        "taps",
+        "packed_taps",
+        "n4",
+        "column",
+        "half_columns",
+        "groups_x",
+    ];
     for dtype in 0..3 {
         let constants = vec![("DTYPE", Value::U32(dtype))];
         kernels.push(Kernel {
             name: "pack_weights",
             files: &["pack_weights.wgsl"],
             constants,
-            switches: &[],
+            switches: &["PHASED"],
             params: pack,
         });
     }
     kernels
+}
+
+/// A kernel without the bindings of what is switched off.
+fn trimmed(body: &str, constants: &Values) -> String {
+    let off = |switch: &str| {
+        let value = constants.iter().find(|(name, _)| *name == switch).map(|(_, value)| *value);
+        matches!(value, Some(Value::Bool(false) | Value::U32(0)))
+    };
+    let gone = |line: &&str| {
+        let optional = OPTIONAL.iter().filter(|(switch, _)| off(switch)).flat_map(|(_, names)| *names);
+        optional.clone().any(|name| line.starts_with("@group") && line.contains(&format!("> {name}: array")))
+    };
+    let number = |line: &str| line.split("@binding(").nth(1)?.split(')').next()?.parse::<usize>().ok();
+    let absent: Vec<usize> = body.lines().filter(gone).filter_map(number).collect();
+    without(body, |binding| absent.contains(&binding))
 }
 
 fn check(text: &str) -> Result<(), String> {
@@ -126,7 +212,7 @@ fn every_variant_is_valid() {
             let floats = [("scale", 0.5), ("epsilon", 1e-5), ("multiplier", 0.7), ("cfg", 8.0)];
             params.extend(floats.map(|(name, value)| (name, Value::F32(value))));
             for storage in STORAGES {
-                let text = header(storage, &constants, &params) + &body;
+                let text = header(storage, &constants, &params) + &trimmed(&body, &constants);
                 if let Err(message) = check(&text) {
                     failures.push(format!("{} {storage:?} {constants:?}:\n{message}", kernel.name));
                 }

@@ -30,18 +30,33 @@ pub const ALIGNMENT: u64 = 256;
 
 /// A place for each life and the sizes of the slabs. `largest` is the most bytes a slab may have; `slabs` are there
 /// already and may be used.
+///
+/// No order is the best for every plan: as they come; the large ones first, between which the small ones then find their
+/// places; or first those that are large for long. All are tried.
 pub fn lay_out(lives: &[Life], largest: u64, slabs: &[u64]) -> (Vec<Spot>, Vec<u64>) {
-    let mut order: Vec<usize> = (0..lives.len()).collect();
-    order.sort_by_key(|&i| lives[i].first);
+    let in_time = |life: &Life| life.first as u64;
+    let by_size = |life: &Life| u64::MAX - life.bytes;
+    let by_size_and_time = |life: &Life| u64::MAX - life.bytes * (life.last - life.first + 1) as u64;
+    let orders: [&dyn Fn(&Life) -> u64; 3] = [&in_time, &by_size, &by_size_and_time];
+    let found = orders.map(|key| {
+        let mut order: Vec<usize> = (0..lives.len()).collect();
+        order.sort_by_key(|&i| key(&lives[i]));
+        place(lives, &order, largest, slabs)
+    });
+    found.into_iter().min_by_key(|(_, slabs)| slabs.iter().sum::<u64>()).unwrap_or_default()
+}
+
+/// A place for each life, given out in this order.
+fn place(lives: &[Life], order: &[usize], largest: u64, slabs: &[u64]) -> (Vec<Spot>, Vec<u64>) {
     let mut spots: Vec<Option<Spot>> = vec![None; lives.len()];
     let mut slabs = slabs.to_vec();
-    // What is written in parts has inputs that come after its first one: they must keep out of its slab as well.
+    // Inputs may be placed after what is made of them: they must keep out of its slab as well.
     let mut results: Vec<Vec<usize>> = vec![Vec::new(); lives.len()];
     for (i, life) in lives.iter().enumerate() {
         life.inputs.iter().for_each(|&input| results[input].push(i));
     }
 
-    for &i in &order {
+    for &i in order {
         let life = &lives[i];
         let bytes = life.bytes.next_multiple_of(ALIGNMENT);
         let taken = |slab: usize| {

@@ -1,6 +1,6 @@
 //! One handle to the GPU: the adapter's capabilities, buffers that are counted, errors that are kept.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Code, Error, Result};
 
 use super::Storage;
+use super::buffer::Allocated;
+use super::counts::{Counted, Ledger, Traffic};
 use super::record::Recording;
 
 /// What to ask of the system.
@@ -20,6 +22,8 @@ pub struct Options {
     /// Whether to take the kernels made for software adapters; `None` asks the adapter. Tests and measurements use it
     /// to run the GPU's kernels where there is no GPU.
     pub software: Option<bool>,
+    /// Nothing is computed and nothing takes memory: plans, traffic and memory are only counted. What is read back is zeros.
+    pub count_only: bool,
 }
 
 /// What the adapter says of itself.
@@ -48,37 +52,25 @@ pub(super) struct Inner {
     pub storage: Storage,
     pub recording: RefCell<Option<Recording>>,
     pub pipelines: RefCell<HashMap<String, Rc<wgpu::ComputePipeline>>>,
-    pub layouts: RefCell<HashMap<(usize, usize, bool), Rc<Layout>>>,
-    pub nothing: RefCell<Option<Rc<Buffer>>>,
+    pub layouts: RefCell<HashMap<Present, Rc<Layout>>>,
     pub allocated: Rc<Allocated>,
+    pub ledger: Ledger,
+    pub count_only: bool,
     failure: Arc<Mutex<Option<Error>>>,
+}
+
+/// Which of a kernel's bindings are there.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Present {
+    pub read: Vec<bool>,
+    pub write: Vec<bool>,
+    pub uniform: bool,
 }
 
 /// A bind group layout and the pipeline layout over it.
 pub(super) struct Layout {
     pub group: wgpu::BindGroupLayout,
     pub pipeline: wgpu::PipelineLayout,
-}
-
-/// Bytes of GPU memory that live buffers take, and the most they ever took.
-#[derive(Default)]
-pub(super) struct Allocated {
-    now: Cell<u64>,
-    peak: Cell<u64>,
-}
-
-/// A GPU buffer that frees its memory when dropped: on the web wgpu's own drop frees nothing.
-pub(super) struct Buffer {
-    pub raw: wgpu::Buffer,
-    size: u64,
-    allocated: Rc<Allocated>,
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.raw.destroy();
-        self.allocated.now.set(self.allocated.now.get() - self.size);
-    }
 }
 
 impl Gpu {
@@ -133,10 +125,15 @@ impl Gpu {
             })
             .await
             .map_err(|e| no_gpu(&e.to_string()))?;
-        Ok(Self::assemble(device, queue, described, storage))
+        Ok(Self::assemble((device, queue), described, storage, options.count_only))
     }
 
-    fn assemble(device: wgpu::Device, queue: wgpu::Queue, adapter: Adapter, storage: Storage) -> Self {
+    fn assemble(
+        (device, queue): (wgpu::Device, wgpu::Queue),
+        adapter: Adapter,
+        storage: Storage,
+        count_only: bool,
+    ) -> Self {
         let failure = Arc::new(Mutex::new(None));
         let kept = failure.clone();
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| keep_first(&kept, from_wgpu(&e))));
@@ -158,8 +155,9 @@ impl Gpu {
                 recording: RefCell::default(),
                 pipelines: RefCell::default(),
                 layouts: RefCell::default(),
-                nothing: RefCell::default(),
                 allocated: Rc::default(),
+                ledger: Ledger::default(),
+                count_only,
                 failure,
             }),
         }
@@ -196,19 +194,14 @@ impl Gpu {
         self.inner.allocated.peak.get()
     }
 
-    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Rc<Buffer> {
-        // WebGPU refuses bindings of zero bytes and copies that are no multiple of four.
-        let size = size.max(16).next_multiple_of(4);
-        let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: false, // for large buffers it crashed whole tabs
-        });
-        let allocated = self.inner.allocated.clone();
-        allocated.now.set(allocated.now.get() + size);
-        allocated.peak.set(allocated.peak.get().max(allocated.now.get()));
-        Rc::new(Buffer { raw, size, allocated })
+    /// What passed between the CPU and the device so far.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.ledger.traffic.get()
+    }
+
+    /// The plans recorded so far, on a device that only counts.
+    pub fn counted(&self) -> Vec<Counted> {
+        self.inner.ledger.plans.borrow().clone()
     }
 
     /// Waits until everything submitted has run, then raises the first error that came up.
@@ -238,45 +231,12 @@ impl Gpu {
     }
 
     /// Lets a native device do its callbacks; the browser does so by itself.
-    fn poll(&self) -> Result<()> {
+    pub(super) fn poll(&self) -> Result<()> {
         self.inner
             .device
             .poll(wgpu::PollType::wait_indefinitely())
             .map(drop)
             .map_err(|e| Error::new(Code::DeviceLost, format!("the GPU does not answer: {e}")))
-    }
-
-    /// The bytes of a range of a buffer as they are after what was submitted so far; awaiting them waits for the GPU.
-    pub(super) fn read_back(
-        &self,
-        buffer: &Buffer,
-        offset: u64,
-        size: u64,
-    ) -> impl Future<Output = Result<Vec<u8>>> + use<> {
-        let size = size.next_multiple_of(4);
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.buffer("read back", size, usage);
-        let mut encoder = self.inner.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&buffer.raw, offset, &staging.raw, 0, size);
-        self.inner.queue.submit([encoder.finish()]);
-
-        let (done, wait) = futures_channel::oneshot::channel();
-        staging.raw.map_async(wgpu::MapMode::Read, 0..size, move |result| {
-            let _ = done.send(result.is_ok());
-        });
-        let gpu = self.clone();
-        async move {
-            gpu.poll()?;
-            let mapped = wait.await.unwrap_or(false);
-            gpu.check()?;
-            let lost = || Error::new(Code::DeviceLost, "the GPU's result could not be read: the device was lost");
-            if !mapped {
-                return Err(lost());
-            }
-            let bytes = staging.raw.get_mapped_range(0..size).map_err(|_| lost())?.to_vec();
-            staging.raw.unmap();
-            Ok(bytes)
-        }
     }
 }
 

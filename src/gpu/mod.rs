@@ -4,14 +4,17 @@
 //! tensors out in an arena from their lifetimes and is then replayed as often as wanted.
 
 mod arena;
+mod buffer;
+mod counts;
 mod device;
 mod plan;
 mod record;
 mod shader;
 mod tensor;
 
+pub use counts::{Counted, Dispatch, Traffic};
 pub use device::{Adapter, Gpu, Options};
 pub use plan::{Plan, Stats};
 pub use record::Kernel;
-pub use shader::{Value, header};
+pub use shader::{Value, header, without};
 pub use tensor::{Storage, Tensor};

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::Gpu;
-use super::device::Buffer;
+use super::buffer::Buffer;
+use super::counts::{Counted, Dispatch};
 
 /// What a plan does and takes, counted while it was recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,11 +20,16 @@ pub struct Stats {
 }
 
 pub(super) struct Command {
-    pub name: &'static str,
+    pub dispatch: Dispatch,
+    pub workgroups: [u32; 3],
+    /// `None` on a device that only counts.
+    pub ready: Option<Ready>,
+}
+
+/// What a dispatch needs on the device.
+pub(super) struct Ready {
     pub pipeline: Rc<wgpu::ComputePipeline>,
     pub bind_group: wgpu::BindGroup,
-    pub workgroups: [u32; 3],
-    pub flops: u64,
 }
 
 /// Dispatches with their pipelines, bindings and arena, ready to be replayed.
@@ -60,6 +66,10 @@ impl Plan {
         buffers.held.dedup_by(|a, b| Rc::ptr_eq(a, b));
         let mut plan = Self { gpu: gpu.clone(), label, commands, stats, buffers };
         plan.stats.submits = plan.submits().len();
+        if gpu.inner.count_only {
+            let dispatches = plan.commands.iter().map(|command| command.dispatch).collect();
+            gpu.inner.ledger.plans.borrow_mut().push(Counted { label, stats: plan.stats, dispatches });
+        }
         plan
     }
 
@@ -73,26 +83,17 @@ impl Plan {
         &self.buffers.slabs
     }
 
-    /// Number of dispatches by kernel name.
-    pub fn kernels(&self) -> std::collections::BTreeMap<&'static str, usize> {
-        let mut kernels = std::collections::BTreeMap::new();
-        for command in &self.commands {
-            *kernels.entry(command.name).or_default() += 1;
-        }
-        kernels
-    }
-
     /// Ranges of commands that go to the GPU together.
     fn submits(&self) -> Vec<std::ops::Range<usize>> {
         let most = if self.gpu.adapter().software { SUBMIT_FLOPS_SOFTWARE } else { SUBMIT_FLOPS };
         let mut submits = Vec::new();
         let (mut start, mut flops) = (0, 0);
         for (i, command) in self.commands.iter().enumerate() {
-            if flops > 0 && flops + command.flops > most {
+            if flops > 0 && flops + command.dispatch.flops > most {
                 submits.push(start..i);
                 (start, flops) = (i, 0);
             }
-            flops += command.flops;
+            flops += command.dispatch.flops;
         }
         submits.push(start..self.commands.len());
         submits
@@ -101,6 +102,7 @@ impl Plan {
     /// Sends the whole sequence to the GPU; does not wait for it.
     pub fn run(&self) {
         for range in self.submits() {
+            self.gpu.inner.ledger.note(|traffic| traffic.submits += 1);
             let mut encoder = self
                 .gpu
                 .inner
@@ -112,8 +114,9 @@ impl Plan {
                     timestamp_writes: None,
                 });
                 for command in &self.commands[range] {
-                    pass.set_pipeline(&command.pipeline);
-                    pass.set_bind_group(0, &command.bind_group, &[]);
+                    let Some(ready) = &command.ready else { continue };
+                    pass.set_pipeline(&ready.pipeline);
+                    pass.set_bind_group(0, &ready.bind_group, &[]);
                     let [x, y, z] = command.workgroups;
                     pass.dispatch_workgroups(x, y, z);
                 }
@@ -125,8 +128,7 @@ impl Plan {
     /// Fills the arena with NaN: a kernel that leaves part of its result unwritten then shows.
     pub fn poison(&self) {
         for slab in &self.buffers.slabs {
-            let bytes = vec![0xff; slab.raw.size() as usize];
-            self.gpu.inner.queue.write_buffer(&slab.raw, 0, &bytes);
+            self.gpu.write(slab, 0, &vec![0xff; slab.size() as usize]);
         }
     }
 }

@@ -4,17 +4,22 @@ use std::rc::Rc;
 
 use super::Gpu;
 use super::arena::{self, Life};
-use super::device::{Buffer, Layout};
-use super::plan::{Buffers, Command, Plan, Stats};
+use super::buffer::Buffer;
+use super::counts::Dispatch;
+use super::device::{Layout, Present};
+use super::plan::{Buffers, Command, Plan, Ready, Stats};
 use super::shader::{self, Header, Value};
 use super::tensor::{Inner, Place, Storage, Tensor, View};
 
 /// One call of a kernel.
 ///
-/// Bindings are numbered in order: `read`, then `write`, then the parameters.
+/// Bindings are numbered in order: `read`, then `write`, then the parameters. What is `None` takes none of the bindings that
+/// a device allows: see [`without`](super::without).
 pub struct Kernel<'a> {
     /// The kernel's name: its files, its label, its test.
     pub name: &'static str,
+    /// What it computes, in the words of the work model: where one kernel has several uses, which of them this is.
+    pub class: &'static str,
     /// WGSL, in the order it is put together under the header.
     pub wgsl: &'a [&'static str],
     /// Tile shapes and switches, always part of the text.
@@ -25,8 +30,8 @@ pub struct Kernel<'a> {
     pub uniform: bool,
     /// Inputs; `None` where this variant has none.
     pub read: &'a [Option<&'a Tensor>],
-    /// Results (and tensors changed in place).
-    pub write: &'a [&'a Tensor],
+    /// Results (and tensors changed in place); `None` where this variant has none.
+    pub write: &'a [Option<&'a Tensor>],
     /// Workgroups along x, y, z.
     pub workgroups: [usize; 3],
     /// Multiplications and additions this call does.
@@ -36,9 +41,10 @@ pub struct Kernel<'a> {
 /// A call as it waits for the plan to be finished.
 struct Call {
     name: &'static str,
+    class: &'static str,
     source: String,
     read: Vec<Option<View>>,
-    write: Vec<View>,
+    write: Vec<Option<View>>,
     uniform: Option<Vec<u32>>,
     workgroups: [u32; 3],
     flops: u64,
@@ -49,6 +55,9 @@ struct Call {
 pub(super) struct Recording {
     calls: Vec<Call>,
 }
+
+/// Storage buffers that a kernel may bind on every adapter.
+const MOST_BINDINGS: usize = 8;
 
 /// Uniform bindings start at multiples of this.
 const UNIFORM_ALIGNMENT: u64 = 256;
@@ -88,8 +97,11 @@ impl Gpu {
         for groups in kernel.workgroups {
             assert!((1..=65535).contains(&groups), "{}: {:?} workgroups", kernel.name, kernel.workgroups);
         }
+        let tensors = || kernel.read.iter().chain(kernel.write);
+        let bound = tensors().flatten().count();
+        assert!(bound <= MOST_BINDINGS, "{}: {bound} storage buffers, WebGPU promises {MOST_BINDINGS}", kernel.name);
         let storage = self.kernel_storage(&kernel);
-        let out = kernel.write.first().map_or(storage, |out| out.storage());
+        let out = kernel.write[0].map_or(storage, Tensor::storage);
         let bake = kernel.params.is_empty() || !(kernel.uniform || self.inner.adapter.software);
         let header = Header {
             storage,
@@ -98,12 +110,14 @@ impl Gpu {
             params: kernel.params,
             binding: (!bake).then_some(kernel.read.len() + kernel.write.len()),
         };
-        let source = shader::text(&header) + &kernel.wgsl.concat();
+        let absent = |binding: usize| tensors().nth(binding).is_some_and(Option::is_none);
+        let source = shader::text(&header) + &shader::without(&kernel.wgsl.concat(), absent);
         let call = Call {
             name: kernel.name,
+            class: kernel.class,
             source,
             read: kernel.read.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
-            write: kernel.write.iter().map(|tensor| tensor.view()).collect(),
+            write: kernel.write.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
             uniform: (!bake).then(|| kernel.params.iter().map(|(_, value)| value.bits()).collect()),
             workgroups: kernel.workgroups.map(|groups| groups as u32),
             flops: kernel.flops,
@@ -116,22 +130,30 @@ impl Gpu {
     fn kernel_storage(&self, kernel: &Kernel) -> Storage {
         let halves = |tensor: &&Tensor| tensor.storage() != Storage::F32;
         let first = kernel.read.iter().flatten().copied().find(halves);
-        first.or_else(|| kernel.write.iter().copied().find(halves)).map_or(Storage::F32, |tensor| tensor.storage())
+        first
+            .or_else(|| kernel.write.iter().flatten().copied().find(halves))
+            .map_or(Storage::F32, |tensor| tensor.storage())
     }
 
-    fn layout(&self, read: usize, write: usize, uniform: bool) -> Rc<Layout> {
+    fn layout(&self, call: &Call) -> Rc<Layout> {
+        let present = |views: &[Option<View>]| views.iter().map(Option::is_some).collect::<Vec<bool>>();
+        let (read, write) = (present(&call.read), present(&call.write));
+        let key = Present { read, write, uniform: call.uniform.is_some() };
         let mut layouts = self.inner.layouts.borrow_mut();
-        let layout = layouts.entry((read, write, uniform)).or_insert_with(|| {
+        let layout = layouts.entry(key.clone()).or_insert_with(|| {
+            let Present { read, write, uniform } = key;
             let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
                 binding: binding as u32,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
                 count: None,
             };
-            let storage = |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read });
-            let mut entries: Vec<_> = (0..read + write).map(storage).collect();
+            let storage =
+                |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read.len() });
+            let bound = read.iter().chain(&write).enumerate().filter(|(_, present)| **present);
+            let mut entries: Vec<_> = bound.map(|(binding, _)| storage(binding)).collect();
             if uniform {
-                entries.push(entry(read + write, wgpu::BufferBindingType::Uniform));
+                entries.push(entry(read.len() + write.len(), wgpu::BufferBindingType::Uniform));
             }
             let device = &self.inner.device;
             let group =
@@ -172,6 +194,38 @@ impl Gpu {
     }
 }
 
+impl Call {
+    /// What is bound where, and what that is in numbers.
+    fn places(&self, slabs: &[(Rc<Buffer>, u64)]) -> (Dispatch, Vec<Bound>) {
+        let made_here = |place: &Place| slabs.iter().any(|(slab, _)| Rc::ptr_eq(slab, &place.buffer));
+        let Self { name, class, flops, .. } = *self;
+        let mut dispatch = Dispatch { name, class, flops, held: 0, read: 0, written: 0, largest: 0 };
+        let mut places = Vec::new();
+        for (binding, view) in self.read.iter().chain(&self.write).enumerate() {
+            let Some(View { inner, offset, bytes }) = view else { continue };
+            let bytes = *bytes;
+            let mut place = inner.place.borrow().clone().unwrap_or_else(|| panic!("{name}: input never computed"));
+            place.offset += offset;
+            let sum = match binding < self.read.len() {
+                false => &mut dispatch.written,
+                true if made_here(&place) => &mut dispatch.read,
+                true => &mut dispatch.held,
+            };
+            *sum += bytes;
+            dispatch.largest = dispatch.largest.max(bytes);
+            places.push(Bound { binding, place, bytes });
+        }
+        (dispatch, places)
+    }
+}
+
+/// A binding and what it covers.
+struct Bound {
+    binding: usize,
+    place: Place,
+    bytes: u64,
+}
+
 impl Recording {
     fn finish(self, gpu: &Gpu, label: &'static str, there: &[Rc<Buffer>]) -> Plan {
         let slabs = self.place_tensors(gpu, label, there);
@@ -183,32 +237,23 @@ impl Recording {
         let mut uniform_offset = 0;
         for call in &self.calls {
             stats.flops += call.flops;
-            let layout = gpu.layout(call.read.len(), call.write.len(), call.uniform.is_some());
-            let nothing = || Place { buffer: gpu.nothing(), offset: 0 };
-            let place_of = |view: &View| {
-                let place = view.inner.place.borrow().clone()?;
-                Some(Place { offset: place.offset + view.offset, ..place })
-            };
-            let read = call.read.iter().map(|view| match view {
-                None => (nothing(), 256),
-                Some(view) => {
-                    (place_of(view).unwrap_or_else(|| panic!("{}: input never computed", call.name)), view.bytes)
-                }
-            });
-            let write = call.write.iter().map(|view| (place_of(view).unwrap_or_else(nothing), view.bytes));
-            let mut places: Vec<(Place, u64)> = read.chain(write).collect();
+            let (dispatch, mut places) = call.places(&slabs);
             if let (Some(values), Some(buffer)) = (&call.uniform, &uniforms) {
-                places.push((Place { buffer: buffer.clone(), offset: uniform_offset }, values.len() as u64 * 4));
+                let place = Place { buffer: buffer.clone(), offset: uniform_offset };
+                places.push(Bound {
+                    binding: call.read.len() + call.write.len(),
+                    place,
+                    bytes: values.len() as u64 * 4,
+                });
                 uniform_offset += UNIFORM_ALIGNMENT;
             }
-            commands.push(Command {
-                name: call.name,
-                pipeline: gpu.pipeline(call, &layout),
-                bind_group: bind_group(gpu, call.name, &layout, &places),
-                workgroups: call.workgroups,
-                flops: call.flops,
+            let ready = (!gpu.inner.count_only).then(|| {
+                let layout = gpu.layout(call);
+                let pipeline = gpu.pipeline(call, &layout);
+                Ready { pipeline, bind_group: bind_group(gpu, call.name, &layout, &places) }
             });
-            held.extend(places.into_iter().map(|(place, _)| place.buffer));
+            commands.push(Command { dispatch, workgroups: call.workgroups, ready });
+            held.extend(places.into_iter().map(|bound| bound.place.buffer));
         }
         Plan::new(
             gpu,
@@ -231,7 +276,7 @@ impl Recording {
             for &input in &inputs {
                 lives[input].last = i;
             }
-            let written = call.write.iter().map(|view| &view.inner);
+            let written = call.write.iter().flatten().map(|view| &view.inner);
             for tensor in written.filter(|tensor| tensor.place.borrow().is_none()) {
                 if tensor.kept.get() {
                     let buffer = gpu.tensor_buffer(call.name, tensor.bytes);
@@ -245,10 +290,10 @@ impl Recording {
                 }
             }
         }
-        let there_sizes: Vec<u64> = there.iter().map(|slab| slab.raw.size()).collect();
+        let there_sizes: Vec<u64> = there.iter().map(|slab| slab.size()).collect();
         let (spots, sizes) = arena::lay_out(&lives, SLAB_BYTES, &there_sizes);
         let slab = |(i, &size): (usize, &u64)| {
-            let known = there.get(i).filter(|slab| slab.raw.size() == size).cloned();
+            let known = there.get(i).filter(|slab| slab.size() == size).cloned();
             (known.unwrap_or_else(|| gpu.tensor_buffer(label, size)), size)
         };
         let slabs: Vec<_> = sizes.iter().enumerate().map(slab).collect();
@@ -269,21 +314,21 @@ impl Recording {
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer(label, bytes.len() as u64, usage);
-        gpu.inner.queue.write_buffer(&buffer.raw, 0, &bytes);
+        gpu.write(&buffer, 0, &bytes);
         Some(buffer)
     }
 }
 
-fn bind_group(gpu: &Gpu, name: &str, layout: &Layout, places: &[(Place, u64)]) -> wgpu::BindGroup {
+fn bind_group(gpu: &Gpu, name: &str, layout: &Layout, places: &[Bound]) -> wgpu::BindGroup {
+    gpu.inner.ledger.note(|traffic| traffic.bind_groups += 1);
     let entries: Vec<_> = places
         .iter()
-        .enumerate()
-        .map(|(binding, (place, bytes))| wgpu::BindGroupEntry {
-            binding: binding as u32,
+        .map(|bound| wgpu::BindGroupEntry {
+            binding: bound.binding as u32,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &place.buffer.raw,
-                offset: place.offset,
-                size: std::num::NonZeroU64::new((*bytes).max(16)),
+                buffer: &bound.place.buffer.raw,
+                offset: bound.place.offset,
+                size: std::num::NonZeroU64::new(bound.bytes.max(16)),
             }),
         })
         .collect();

@@ -106,6 +106,22 @@ pub fn header(storage: Storage, constants: &[(&'static str, Value)], params: &[(
     text(&Header { storage, out: storage, constants, params, binding: None })
 }
 
+/// WGSL without the bindings that are `absent`: their declarations become private arrays of one element, which nothing reads
+/// or writes where the switches that belong to them are off, so that the rest of the text still compiles.
+///
+/// The lines that declare bindings all have one form: `@group(0) @binding(3) var<storage, read> name: array<type>;`.
+pub fn without(wgsl: &str, absent: impl Fn(usize) -> bool) -> String {
+    let line = |line: &str| {
+        let declared = line.strip_prefix("@group(0) @binding(").and_then(|rest| {
+            let (number, rest) = rest.split_once(") var<storage")?;
+            let (declaration, _) = rest.split_once("> ")?.1.split_once(">;")?;
+            absent(number.parse().ok()?).then(|| format!("var<private> {declaration}, 1>;\n"))
+        });
+        declared.unwrap_or_else(|| format!("{line}\n"))
+    };
+    wgsl.lines().map(line).collect()
+}
+
 fn storage_functions(storage: Storage, elem: &str, load: &str, store: &str) -> String {
     // Stores clamp to the largest half: a larger number would become infinity and spoil everything after it.
     match storage {

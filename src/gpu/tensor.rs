@@ -11,7 +11,7 @@ use crate::error::Result;
 
 use super::Gpu;
 use super::arena::ALIGNMENT;
-use super::device::Buffer;
+use super::buffer::Buffer;
 
 /// How the numbers of a tensor lie in memory. Arithmetic is f32 in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,11 +110,6 @@ impl Gpu {
         Tensor { inner: Rc::new(inner), shape: shape.to_vec(), offset: 0 }
     }
 
-    /// A buffer for bindings that a variant of a kernel does not use.
-    pub(super) fn nothing(&self) -> Rc<Buffer> {
-        self.inner.nothing.borrow_mut().get_or_insert_with(|| self.buffer("nothing", 256, TENSOR_USAGE)).clone()
-    }
-
     pub(super) fn tensor_buffer(&self, label: &str, size: u64) -> Rc<Buffer> {
         self.buffer(label, size, TENSOR_USAGE)
     }
@@ -203,7 +198,7 @@ impl Tensor {
     /// Overwrites raw bytes from byte `offset` on; both are multiples of four.
     pub fn write_bytes(&self, offset: u64, bytes: &[u8]) {
         let place = self.place();
-        self.inner.gpu.inner.queue.write_buffer(&place.buffer.raw, place.offset + offset, bytes);
+        self.inner.gpu.write(&place.buffer, place.offset + offset, bytes);
     }
 
     /// Overwrites the `item`-th part along the first axis; the tensor is stored as f32.

@@ -21,6 +21,9 @@ pub struct Seen<'a> {
     pub first: usize,
     /// How many items see one prompt.
     pub each: usize,
+    /// The items of the queries are that many times in the batch, one time after the other: what does not depend on the
+    /// prompt is computed once for all of them.
+    pub times: usize,
 }
 
 /// One attention.
@@ -75,11 +78,12 @@ pub fn attention(args: &Attention) -> Tensor {
 pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let Attention { q, k, v, heads, head_dim, causal, .. } = *args;
     assert_eq!(head_dim % 4, 0, "attention: heads of {head_dim}");
-    let &[batch, queries, q_stride] = q.tensor.shape() else { panic!("attention: q is {:?}", q.tensor.shape()) };
+    let &[q_items, queries, q_stride] = q.tensor.shape() else { panic!("attention: q is {:?}", q.tensor.shape()) };
     let &[prompts, key_rows, k_stride] = k.tensor.shape() else { panic!("attention: k is {:?}", k.tensor.shape()) };
     let &[_, v_rows, v_stride] = v.tensor.shape() else { panic!("attention: v is {:?}", v.tensor.shape()) };
     assert_eq!(key_rows, v_rows, "attention: {key_rows} keys, {v_rows} values");
-    let (first, each) = args.seen.map_or((0, 1), |seen| (seen.first, seen.each));
+    let (first, each, times) = args.seen.map_or((0, 1, 1), |seen| (seen.first, seen.each, seen.times));
+    let batch = q_items * times;
     assert!(
         first + batch.div_ceil(each) <= prompts,
         "attention: {batch} items, from {first}, {each} each, of {prompts}"
@@ -98,6 +102,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let tile = (512 / d4 / 4 * 4).clamp(4, 32);
     gpu.run(Kernel {
         name: "attention",
+        class: if args.seen.is_some() { "cross-attention" } else { "self-attention" },
         wgsl: &[SHARED, wgsl],
         constants: &[
             ("D4", d4.into()),
@@ -106,6 +111,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
             ("KEYS", tile.into()),
         ],
         params: &[
+            ("q_items", q_items.into()),
             ("queries", queries.into()),
             ("key_rows", key_rows.into()),
             ("first", first.into()),
@@ -121,7 +127,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
         ],
         uniform: false,
         read: &[Some(q.tensor), Some(k.tensor), Some(v.tensor), args.seen.map(|seen| seen.lengths)],
-        write: &[&out],
+        write: &[Some(&out)],
         workgroups: [queries.div_ceil(rows_per_group), heads, batch],
         flops: 4 * (batch * queries) as u64 * (key_rows * heads * head_dim) as u64,
     });

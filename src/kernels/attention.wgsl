@@ -2,7 +2,7 @@
 // FlashAttention, Dao et al. 2022): the sum is rescaled whenever a larger score turns up.
 // What the three variants share: bindings and addresses. Rows are (batch, token), heads lie side by side in a row.
 
-@group(0) @binding(0) var<storage, read> q: array<elem4>;         // (B, queries, q_stride)
+@group(0) @binding(0) var<storage, read> q: array<elem4>;         // (q_items, queries, q_stride): once more for each prompt
 @group(0) @binding(1) var<storage, read> k: array<elem4>;         // (prompts, key_rows, k_stride)
 @group(0) @binding(2) var<storage, read> v: array<elem4>;         // (prompts, key_rows, v_stride)
 @group(0) @binding(3) var<storage, read> lengths: array<vec4<f32>>;  // (prompts): keys of each that count
@@ -30,7 +30,7 @@ fn visible(b: u32, row: u32) -> u32 {
 }
 
 fn q_at(b: u32, row: u32, head: u32) -> u32 {
-  return (b * p.queries + row) * p.q_stride + p.q_offset + head * D4;
+  return (b % p.q_items * p.queries + row) * p.q_stride + p.q_offset + head * D4;
 }
 
 fn k_at(b: u32, key: u32, head: u32) -> u32 {

@@ -1,6 +1,9 @@
 //! The matrix product under every linear layer and every convolution, with what follows it.
 
-use crate::gpu::{Kernel, Storage, Tensor};
+use crate::gpu::{Kernel, Storage, Tensor, Value};
+
+use super::layer_norm::EPSILON;
+use super::measured::{Measure, Measured, Moments, TILE};
 
 /// What is applied to the product before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,8 +33,11 @@ pub struct RowBias<'a> {
 /// The filter's geometry.
 #[derive(Debug, Clone, Copy)]
 pub struct Geometry {
-    /// Side of the filter: 1 or 3.
+    /// Side of the filter: 1, 2 or 3.
     pub kernel: usize,
+    /// 1; or 4 for a result of twice the size, whose pixels of each parity (even and odd rows, in them even and odd
+    /// columns) have a filter of their own.
+    pub phases: usize,
     /// Distance of output pixels in the input.
     pub stride: usize,
     /// Zeros before the input, at the top and on the left.
@@ -42,10 +48,19 @@ pub struct Geometry {
     pub stretched: Option<(usize, usize)>,
 }
 
+/// A layer normalisation on the way in.
+#[derive(Clone, Copy)]
+pub struct Normal<'a> {
+    /// The input once more, with its statistics.
+    pub input: &'a Measured,
+    /// (2, C), f32: gamma, beta.
+    pub affine: &'a Tensor,
+}
+
 /// A part of a picture that is computed by itself: the input holds the rows it needs, the result goes where it belongs.
 #[derive(Clone, Copy)]
 pub struct Strip<'a> {
-    /// Rows of the (stretched) input that lie above the first row of the result.
+    /// Rows of the (stretched or doubled) input that lie above the first row of the result.
     pub above: usize,
     /// (1, rows, W, N).
     pub out: &'a Tensor,
@@ -59,7 +74,9 @@ pub struct Gemm<'a> {
     pub input: &'a Tensor,
     /// (B, H, W, C2): channels that continue those of `input`.
     pub input2: Option<&'a Tensor>,
-    /// (kernel, kernel, C + C2, N), as `weights` packs it.
+    /// The input's rows are normalised as they are read; only where `input` has the statistics of its rows.
+    pub normal: Option<Normal<'a>>,
+    /// (phases · kernel, kernel, C + C2, N), as `weights` packs it.
     pub weight: &'a Tensor,
     /// (N), f32.
     pub bias: Option<&'a Tensor>,
@@ -67,7 +84,7 @@ pub struct Gemm<'a> {
     pub row_bias: Option<RowBias<'a>>,
     /// What follows.
     pub activation: Activation,
-    /// As the result; added last (but for a ReLU).
+    /// As the result, or an equal part of its batch that is repeated; added last (but for a ReLU).
     pub residual: Option<&'a Tensor>,
     /// Filter geometry.
     pub geometry: Geometry,
@@ -92,93 +109,201 @@ pub enum Tile {
 
 /// The product, on the tile shape that suits the adapter.
 pub fn gemm(args: &Gemm) -> Tensor {
-    let tile = if args.input.gpu().adapter().software { Tile::Direct } else { Tile::Tiled };
-    gemm_on(tile, args)
+    gemm_on(tile(args), args)
+}
+
+/// The product, with its statistics where the adapter's tile shape keeps them.
+pub fn gemm_measured(args: &Gemm, measure: Measure) -> Measured {
+    gemm_measured_on(tile(args), args, measure)
 }
 
 /// The product on a given tile shape.
 pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
-    let (batch, in_h, in_w, c1) = match *args.input.shape() {
-        [batch, height, width, channels] => (batch, height, width, channels),
-        [batch, tokens, channels] => (batch, 1, tokens, channels),
-        _ => panic!("gemm: input {:?}", args.input.shape()),
-    };
-    let c2 = args.input2.map_or(0, |input2| input2.shape()[3]);
-    let &[kernel, _, channels, n] = args.weight.shape() else { panic!("gemm weight is {:?}", args.weight.shape()) };
-    assert_eq!(channels, c1 + c2, "gemm: weight for {channels} channels, input of {c1} + {c2}");
-    let Geometry { stride, padding, padding_end, stretched, .. } = args.geometry;
-    assert_eq!(kernel, args.geometry.kernel, "gemm: filter of side {kernel}");
-    let (up_h, up_w) = stretched.unwrap_or((in_h, in_w));
-    let all_h = (up_h + padding + padding_end - kernel) / stride + 1;
-    let out_h = args.strip.map_or(all_h, |strip| strip.out.shape()[1]);
-    let out_w = (up_w + padding + padding_end - kernel) / stride + 1;
-    let rows = batch * out_h * out_w;
-    let geglu = args.activation == Activation::Geglu;
-    let out_n = if geglu { n / 2 } else { n };
+    Problem::of(args).run(tile, args, None).tensor
+}
 
-    let gpu = args.input.gpu();
-    let shape: &[usize] =
-        if args.input.shape().len() == 3 { &[batch, out_w, out_n] } else { &[batch, out_h, out_w, out_n] };
-    let out = match args.strip {
-        Some(strip) => strip.out.clone(),
-        None => gpu.result(shape, args.out.unwrap_or(args.input.storage())),
-    };
-    assert_eq!(out.shape(), shape, "gemm: a strip from {:?}", args.input.shape());
-    if let Some(residual) = args.residual {
-        assert_eq!(residual.len(), out.len(), "gemm: residual {:?} onto {:?}", residual.shape(), out.shape());
+/// The product with its statistics on a given tile shape.
+pub fn gemm_measured_on(tile: Tile, args: &Gemm, measure: Measure) -> Measured {
+    Problem::of(args).run(tile, args, Some(measure))
+}
+
+fn tile(args: &Gemm) -> Tile {
+    if args.input.gpu().adapter().software { Tile::Direct } else { Tile::Tiled }
+}
+
+/// The most tiles of a picture whose statistics the next normalisation can merge on its way.
+const MOST_TILES: usize = 512;
+
+/// The sizes of a product.
+struct Problem {
+    batch: usize,
+    input: [usize; 2], // H, W
+    stretched: [usize; 2],
+    channels: [usize; 2], // C, C2
+    /// Rows and columns of pixels of the result, of one parity.
+    run: [usize; 2],
+    n: usize,
+    /// Columns of the result.
+    width: usize,
+    /// Shape of the result.
+    shape: Vec<usize>,
+}
+
+impl Problem {
+    fn of(args: &Gemm) -> Self {
+        let (batch, in_h, in_w, c1) = match *args.input.shape() {
+            [batch, height, width, channels] => (batch, height, width, channels),
+            [batch, tokens, channels] => (batch, 1, tokens, channels),
+            _ => panic!("gemm: input {:?}", args.input.shape()),
+        };
+        let c2 = args.input2.map_or(0, |input2| input2.shape()[3]);
+        let &[side, kernel, channels, n] = args.weight.shape() else {
+            panic!("gemm weight is {:?}", args.weight.shape())
+        };
+        assert_eq!(channels, c1 + c2, "gemm: weight for {channels} channels, input of {c1} + {c2}");
+        let Geometry { stride, padding, padding_end, stretched, phases, .. } = args.geometry;
+        assert_eq!((kernel, side), (args.geometry.kernel, phases * kernel), "gemm: filter of side {kernel}");
+        let stretched = stretched.map_or([in_h, in_w], |(h, w)| [h, w]);
+        let side = |from: usize| if phases == 4 { from } else { (from + padding + padding_end - kernel) / stride + 1 };
+        let factor = if phases == 4 { 2 } else { 1 };
+        let run_h = args.strip.map_or(side(stretched[0]), |strip| strip.out.shape()[1] / factor);
+        let run = [run_h, side(stretched[1])];
+        let width = if args.activation == Activation::Geglu { n / 2 } else { n };
+        let [out_h, out_w] = run.map(|side| side * factor);
+        let shape =
+            if args.input.shape().len() == 3 { vec![batch, out_w, width] } else { vec![batch, out_h, out_w, width] };
+        Self { batch, input: [in_h, in_w], stretched, channels: [c1, c2], run, n, width, shape }
     }
-    let (wgsl, rows_per_group, columns_per_group) = match tile {
-        Tile::Direct => (DIRECT, 32, 64),
-        Tile::Tiled => (TILED, 64, 64),
-    };
-    let row_groups = rows.div_ceil(rows_per_group);
-    let groups_y = row_groups.min(65535);
-    gpu.run(Kernel {
-        name: "gemm",
-        wgsl: &[SHARED, wgsl],
-        constants: &[
-            ("KERNEL", kernel.into()),
-            ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),
-            ("TWO_INPUTS", args.input2.is_some().into()),
-            ("BIAS", args.bias.is_some().into()),
-            ("ROW_BIAS", args.row_bias.is_some().into()),
-            ("RESIDUAL", args.residual.is_some().into()),
-            ("ADD", args.strip.is_some_and(|strip| strip.add).into()),
-            ("GEGLU", geglu.into()),
-            ("ACTIVATION", activation_number(args.activation).into()),
-        ],
-        params: &[
-            ("rows", rows.into()),
+
+    /// The tensor that the product is written to.
+    fn result(&self, args: &Gemm) -> Tensor {
+        let out = match args.strip {
+            Some(strip) => strip.out.clone(),
+            None => args.input.gpu().result(&self.shape, args.out.unwrap_or(args.input.storage())),
+        };
+        assert_eq!(out.shape(), self.shape, "gemm: a strip from {:?}", args.input.shape());
+        if let Some(residual) = args.residual {
+            assert_eq!(out.len() % residual.len(), 0, "gemm: residual {:?} onto {:?}", residual.shape(), out.shape());
+        }
+        out
+    }
+
+    /// Room for the statistics, if they are kept.
+    fn moments(&self, tile: Tile, args: &Gemm, measure: Option<Measure>) -> Option<Moments> {
+        let run: usize = self.run.iter().product();
+        let tiles = args.geometry.phases * run.div_ceil(TILE);
+        let of = measure.filter(|&of| tile == Tile::Tiled && (of == Measure::Rows || tiles <= MOST_TILES))?;
+        let shape = match of {
+            Measure::Channels => [self.batch * tiles, 2, self.width],
+            Measure::Rows => [self.width.div_ceil(TILE), 2, (self.batch * run).next_multiple_of(4)],
+        };
+        Some(Moments { of, tensor: args.input.gpu().result(&shape, Storage::F32), run })
+    }
+
+    fn run(&self, tile: Tile, args: &Gemm, measure: Option<Measure>) -> Measured {
+        let (out, moments) = (self.result(args), self.moments(tile, args, measure));
+        let measured = moments.as_ref().map(|moments| moments.of);
+        let rows = self.rows();
+        let run_rows = if measured == Some(Measure::Channels) { rows / self.batch } else { rows };
+        let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
+        let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
+        assert!(normal.is_none() || tile == Tile::Tiled, "gemm: rows are normalised by {:?} only", Tile::Tiled);
+        let (wgsl, rows_per_group, columns_per_group) = match tile {
+            Tile::Direct => (DIRECT, 32, 64),
+            Tile::Tiled => (TILED, TILE, TILE),
+        };
+        let row_groups = rows / run_rows * args.geometry.phases * run_rows.div_ceil(rows_per_group);
+        let groups_y = row_groups.min(65535);
+        args.input.gpu().run(Kernel {
+            name: "gemm",
+            class: class(args),
+            wgsl: &[SHARED, wgsl],
+            constants: &constants(args, measured),
+            params: &self.params(args, run_rows, groups_y),
+            // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
+            uniform: args.strip.is_some(),
+            read: &[
+                Some(args.input),
+                args.input2,
+                Some(args.weight),
+                args.bias,
+                args.row_bias.map(|bias| bias.rows),
+                args.row_bias.map(|bias| bias.step),
+                args.residual,
+                normal.map(|(moments, _)| moments),
+                normal.map(|(_, affine)| affine),
+            ],
+            write: &[Some(&out), moments.as_ref().map(|moments| &moments.tensor)],
+            workgroups: [self.n.div_ceil(columns_per_group), groups_y, row_groups.div_ceil(groups_y)],
+            flops: 2 * rows as u64 * args.weight.len() as u64,
+        });
+        Measured { tensor: out, moments }
+    }
+
+    /// Rows of the product, of one parity.
+    fn rows(&self) -> usize {
+        self.batch * self.run[0] * self.run[1]
+    }
+
+    fn params(&self, args: &Gemm, run_rows: usize, groups_y: usize) -> [(&'static str, Value); 18] {
+        let Self { input, stretched, channels, run, .. } = *self;
+        let above = args.strip.map_or(0, |strip| strip.above);
+        [
+            ("rows", self.rows().into()),
+            ("run_rows", run_rows.into()),
+            ("moment_rows", self.rows().next_multiple_of(4).into()),
             ("groups_y", groups_y.into()),
-            ("c1", (c1 / 4).into()),
-            ("c2", (c2 / 4).into()),
-            ("n4", (n / 4).into()),
-            ("in_h", in_h.into()),
-            ("in_w", in_w.into()),
-            ("up_h", up_h.into()),
-            ("up_w", up_w.into()),
-            ("out_h", out_h.into()),
-            ("out_w", out_w.into()),
-            ("stride", stride.into()),
-            ("pad", padding.into()),
-            ("above", args.strip.map_or(0, |strip| strip.above).into()),
-        ],
-        // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
-        uniform: args.strip.is_some(),
-        read: &[
-            Some(args.input),
-            args.input2,
-            Some(args.weight),
-            args.bias,
-            args.row_bias.map(|bias| bias.rows),
-            args.row_bias.map(|bias| bias.step),
-            args.residual,
-        ],
-        write: &[&out],
-        workgroups: [n.div_ceil(columns_per_group), groups_y, row_groups.div_ceil(groups_y)],
-        flops: 2 * rows as u64 * (n * kernel * kernel * channels) as u64,
-    });
-    out
+            ("c1", (channels[0] / 4).into()),
+            ("c2", (channels[1] / 4).into()),
+            ("n4", (self.n / 4).into()),
+            ("residuals", (args.residual.map_or(4, Tensor::len) / 4).into()),
+            ("in_h", input[0].into()),
+            ("in_w", input[1].into()),
+            ("up_h", stretched[0].into()),
+            ("up_w", stretched[1].into()),
+            ("run_h", run[0].into()),
+            ("run_w", run[1].into()),
+            ("stride", args.geometry.stride.into()),
+            ("pad", args.geometry.padding.into()),
+            ("above", if args.geometry.phases == 4 { above / 2 } else { above }.into()),
+            ("epsilon", EPSILON.into()),
+        ]
+    }
+}
+
+fn constants(args: &Gemm, measured: Option<Measure>) -> [(&'static str, Value); 12] {
+    let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
+    let measure: usize = match measured {
+        None => 0,
+        Some(Measure::Channels) => 1,
+        Some(Measure::Rows) => 2,
+    };
+    [
+        ("KERNEL", kernel.into()),
+        ("PHASES", phases.into()),
+        ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),
+        ("TWO_INPUTS", args.input2.is_some().into()),
+        ("NORMAL", args.normal.is_some().into()),
+        ("BIAS", args.bias.is_some().into()),
+        ("ROW_BIAS", args.row_bias.is_some().into()),
+        ("RESIDUAL", args.residual.is_some().into()),
+        ("ADD", args.strip.is_some_and(|strip| strip.add).into()),
+        ("GEGLU", (args.activation == Activation::Geglu).into()),
+        ("ACTIVATION", activation_number(args.activation).into()),
+        ("MEASURE", measure.into()),
+    ]
+}
+
+/// What the product is in the work model.
+fn class(args: &Gemm) -> &'static str {
+    match args.geometry {
+        Geometry { kernel: 1, .. } if args.input.shape().len() == 3 => "linear",
+        Geometry { kernel: 1, .. } => "conv 1×1",
+        Geometry { stride: 2, .. } => "conv 3×3, stride 2",
+        Geometry { phases: 4, .. } => "conv 2×2 in four phases",
+        Geometry { stretched: Some(_), .. } => "conv 3×3 of the stretched",
+        _ => "conv 3×3",
+    }
 }
 
 fn activation_number(activation: Activation) -> usize {

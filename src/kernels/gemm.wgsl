@@ -6,31 +6,62 @@
 
 @group(0) @binding(0) var<storage, read> a: array<elem4>;             // (B, in_h, in_w, 4·c1)
 @group(0) @binding(1) var<storage, read> a2: array<elem4>;            // (B, in_h, in_w, 4·c2)
-@group(0) @binding(2) var<storage, read> w: array<elem4>;             // (KERNEL, KERNEL, 4·(c1 + c2), 4·n4)
+@group(0) @binding(2) var<storage, read> w: array<elem4>;             // (PHASES, KERNEL, KERNEL, 4·(c1 + c2), 4·n4)
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // (4·n4)
 @group(0) @binding(4) var<storage, read> row_bias: array<elem4>;      // (steps, 4·n4)
 @group(0) @binding(5) var<storage, read> step: array<vec4<f32>>;      // step[0].x = index of the current step
-@group(0) @binding(6) var<storage, read> residual: array<elem4>;      // as out
-@group(0) @binding(7) var<storage, read_write> out: array<out4>;      // (B, out_h, out_w, 4·n4), or half of that with GEGLU
+@group(0) @binding(6) var<storage, read> residual: array<elem4>;      // as out, or an equal part of its batch
+@group(0) @binding(7) var<storage, read> row_moments: array<f32>;     // of a: as `moments` of its rows
+@group(0) @binding(8) var<storage, read> affine: array<vec4<f32>>;    // (2, 4·c1): gamma, beta
+@group(0) @binding(9) var<storage, read_write> out: array<out4>;      // (B, out_h, out_w, 4·n4), or half of that with GEGLU
+// Mean and sum of squared deviations of parts of the result: of each channel in a tile of 64 rows, (row tiles, 2, 4·n4), or
+// of each row in a tile of 64 channels, (column tiles, 2, rows).
+@group(0) @binding(10) var<storage, read_write> moments: array<f32>;
+
+// Rows come in runs: all there are, or those of a batch item, whose statistics must not mix with another's. With four
+// phases every run comes four times, once for each parity of the pixels of a picture that is doubled.
+struct Rows { first: u32, end: u32, phase: u32 }
+
+// The rows of a workgroup that computes `height` of them.
+fn rows_of(tile: u32, height: u32) -> Rows {
+  let tiles = (p.run_rows + height - 1u) / height;
+  let run = tile / tiles;
+  let first = run / PHASES * p.run_rows;
+  return Rows(first + tile % tiles * height, min(first + p.run_rows, p.rows), run % PHASES);
+}
 
 // Index of the input pixel under tap (ky, kx) of output row m, or -1 in the padding.
-fn pixel(m: u32, ky: u32, kx: u32) -> i32 {
+fn pixel(m: u32, rows: Rows, ky: u32, kx: u32) -> i32 {
+  if (m >= rows.end) {
+    return -1;
+  }
   if (POINTWISE) {
-    return select(-1, i32(m), m < p.rows);
+    return i32(m);
   }
-  if (m >= p.rows) {
-    return -1;
-  }
-  let b = m / (p.out_h * p.out_w);
-  let y = (m / p.out_w) % p.out_h * p.stride + ky + p.above;
-  let x = m % p.out_w * p.stride + kx;
+  // A phase's filter of 2×2 begins a pixel before the input's where its own is the even row or column.
+  let pad_y = select(p.pad, 1u - rows.phase / 2u, PHASES == 4u);
+  let pad_x = select(p.pad, 1u - rows.phase % 2u, PHASES == 4u);
+  let b = m / (p.run_h * p.run_w);
+  let y = (m / p.run_w) % p.run_h * p.stride + ky + p.above;
+  let x = m % p.run_w * p.stride + kx;
   // up_h × up_w is the size the input is stretched to (nearest neighbour) before the convolution.
-  if (y < p.pad || x < p.pad || y - p.pad >= p.up_h || x - p.pad >= p.up_w) {
+  if (y < pad_y || x < pad_x || y - pad_y >= p.up_h || x - pad_x >= p.up_w) {
     return -1;
   }
-  let in_y = (y - p.pad) * p.in_h / p.up_h;
-  let in_x = (x - p.pad) * p.in_w / p.up_w;
+  let in_y = (y - pad_y) * p.in_h / p.up_h;
+  let in_x = (x - pad_x) * p.in_w / p.up_w;
   return i32((b * p.in_h + in_y) * p.in_w + in_x);
+}
+
+// Where row m lies in the result.
+fn place(m: u32, phase: u32) -> u32 {
+  if (PHASES == 1u) {
+    return m;
+  }
+  let b = m / (p.run_h * p.run_w);
+  let y = (m / p.run_w) % p.run_h * 2u + phase / 2u;
+  let x = m % p.run_w * 2u + phase % 2u;
+  return (b * p.run_h * 2u + y) * p.run_w * 2u + x;
 }
 
 // Four channels of an input pixel.
@@ -78,11 +109,11 @@ fn shift(x: vec4<f32>, n: u32) -> vec4<f32> {
   return y;
 }
 
-fn store_one(m: u32, n: u32, width: u32, value: vec4<f32>) {
-  let at = m * width + n;
+// Stores four numbers and returns them as they are stored.
+fn store_one(at: u32, value: vec4<f32>) -> vec4<f32> {
   var y = value;
   if (RESIDUAL) {
-    y += load4(residual[at]);
+    y += load4(residual[at % p.residuals]);
   }
   if (ADD) {
     y += load_out(out[at]);
@@ -90,21 +121,29 @@ fn store_one(m: u32, n: u32, width: u32, value: vec4<f32>) {
   if (ACTIVATION == 3u) {
     y = max(y, vec4<f32>());             // ReLU
   }
-  out[at] = store_out(y);
+  let stored = store_out(y);
+  out[at] = stored;
+  return load_out(stored);
 }
 
 // Two neighbouring vectors of a row of the product.
-fn finish(m: u32, n: u32, x0: vec4<f32>, x1: vec4<f32>) {
-  if (m >= p.rows || n >= p.n4) {
-    return;
+struct Pair { x0: vec4<f32>, x1: vec4<f32> }
+
+// The epilogue of row m from column 4·n on: what is stored, zero outside the result.
+fn finish(m: u32, rows: Rows, n: u32, x: Pair) -> Pair {
+  var y = Pair();
+  if (m >= rows.end || n >= p.n4) {
+    return y;
   }
+  let row = place(m, rows.phase);
   if (GEGLU) {
     // Columns are interleaved at loading: four values, then their four gates.
-    store_one(m, n / 2u, p.n4 / 2u, shift(x0, n) * gelu4(shift(x1, n + 1u)));
-    return;
+    y.x0 = store_one(row * (p.n4 / 2u) + n / 2u, shift(x.x0, n) * gelu4(shift(x.x1, n + 1u)));
+    return y;
   }
-  store_one(m, n, p.n4, activate(shift(x0, n)));
+  y.x0 = store_one(row * p.n4 + n, activate(shift(x.x0, n)));
   if (n + 1u < p.n4) {
-    store_one(m, n + 1u, p.n4, activate(shift(x1, n + 1u)));
+    y.x1 = store_one(row * p.n4 + n + 1u, activate(shift(x.x1, n + 1u)));
   }
+  return y;
 }

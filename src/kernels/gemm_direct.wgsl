@@ -6,8 +6,9 @@ const ROWS: u32 = 4u;
 @compute @workgroup_size(8, 8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let n = (group.x * 8u + local.x) * 2u;
-  let m = (group.y + group.z * p.groups_y) * 8u * ROWS + local.y * ROWS;
-  if (n >= p.n4 || m >= p.rows) {
+  let rows = rows_of(group.y + group.z * p.groups_y, 8u * ROWS);
+  let m = rows.first + local.y * ROWS;
+  if (n >= p.n4 || m >= rows.end) {
     return;
   }
   let n1 = min(n + 1u, p.n4 - 1u);
@@ -19,16 +20,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   for (var tap = 0u; tap < KERNEL * KERNEL; tap++) {
     let ky = tap / KERNEL;
     let kx = tap % KERNEL;
-    let at0 = pixel(m, ky, kx);
-    let at1 = pixel(m + 1u, ky, kx);
-    let at2 = pixel(m + 2u, ky, kx);
-    let at3 = pixel(m + 3u, ky, kx);
+    let at0 = pixel(m, rows, ky, kx);
+    let at1 = pixel(m + 1u, rows, ky, kx);
+    let at2 = pixel(m + 2u, rows, ky, kx);
+    let at3 = pixel(m + 3u, rows, ky, kx);
     for (var c = 0u; c < channels; c++) {
       let x0 = load_a(at0, c);
       let x1 = load_a(at1, c);
       let x2 = load_a(at2, c);
       let x3 = load_a(at3, c);
-      let k = (tap * channels + c) * 4u * p.n4;
+      let k = ((rows.phase * KERNEL * KERNEL + tap) * channels + c) * 4u * p.n4;
       let w00 = load4(w[k + n]);              let w01 = load4(w[k + n1]);
       let w10 = load4(w[k + p.n4 + n]);       let w11 = load4(w[k + p.n4 + n1]);
       let w20 = load4(w[k + 2u * p.n4 + n]);  let w21 = load4(w[k + 2u * p.n4 + n1]);
@@ -43,8 +44,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
       r31 += x3.x * w01 + x3.y * w11 + x3.z * w21 + x3.w * w31;
     }
   }
-  finish(m, n, r00, r01);
-  finish(m + 1u, n, r10, r11);
-  finish(m + 2u, n, r20, r21);
-  finish(m + 3u, n, r30, r31);
+  finish(m, rows, n, Pair(r00, r01));
+  finish(m + 1u, rows, n, Pair(r10, r11));
+  finish(m + 2u, rows, n, Pair(r20, r21));
+  finish(m + 3u, rows, n, Pair(r30, r31));
 }

@@ -21,12 +21,13 @@ fn bytes(x: &Tensor, unit: bool) -> Tensor {
     let rgba = gpu.result(&[pixels], Storage::F32);
     gpu.run(Kernel {
         name: "image",
+        class: "image",
         wgsl: &[include_str!("image.wgsl")],
         constants: &[("UNIT", unit.into())],
         params: &[("pixels", pixels.into()), ("groups_x", groups_x.into())],
         uniform: false,
         read: &[Some(x)],
-        write: &[&rgba],
+        write: &[Some(&rgba)],
         workgroups: [groups_x, groups.div_ceil(groups_x), 1],
         flops: 0,
     });

@@ -5,9 +5,9 @@ use crate::gpu::{Kernel, Tensor};
 /// ε of every layer norm in SD 1.5 (the default of PyTorch, and that of CLIP's configuration).
 pub const EPSILON: f32 = 1e-5;
 
-/// The normalised tensor, as `input`; `gamma` and `beta` are (C), f32.
-pub fn layer_norm(input: &Tensor, gamma: &Tensor, beta: &Tensor) -> Tensor {
-    let channels = gamma.len();
+/// The normalised tensor, as `input`; `affine` is gamma and beta (2, C), f32.
+pub fn layer_norm(input: &Tensor, affine: &Tensor) -> Tensor {
+    let channels = affine.len() / 2;
     assert_eq!(input.shape().last(), Some(&channels), "layer_norm: {:?} by {channels}", input.shape());
     let rows = input.len() / channels;
     let groups_x = rows.min(65535);
@@ -15,6 +15,7 @@ pub fn layer_norm(input: &Tensor, gamma: &Tensor, beta: &Tensor) -> Tensor {
     let result = gpu.result(input.shape(), input.storage());
     gpu.run(Kernel {
         name: "layer_norm",
+        class: "layer_norm",
         wgsl: &[include_str!("layer_norm.wgsl")],
         constants: &[],
         params: &[
@@ -24,8 +25,8 @@ pub fn layer_norm(input: &Tensor, gamma: &Tensor, beta: &Tensor) -> Tensor {
             ("epsilon", EPSILON.into()),
         ],
         uniform: false,
-        read: &[Some(input), Some(gamma), Some(beta)],
-        write: &[&result],
+        read: &[Some(input), Some(affine)],
+        write: &[Some(&result)],
         workgroups: [groups_x, rows.div_ceil(groups_x), 1],
         flops: 0,
     });

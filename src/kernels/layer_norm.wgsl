@@ -1,9 +1,8 @@
 // y = (x − mean) / √(variance + ε) · gamma + beta over the last axis. One workgroup per row, two passes.
 
 @group(0) @binding(0) var<storage, read> x: array<elem4>;          // (rows, 4·c)
-@group(0) @binding(1) var<storage, read> gamma: array<vec4<f32>>;  // (4·c)
-@group(0) @binding(2) var<storage, read> beta: array<vec4<f32>>;   // (4·c)
-@group(0) @binding(3) var<storage, read_write> y: array<out4>;     // (rows, 4·c)
+@group(0) @binding(1) var<storage, read> affine: array<vec4<f32>>; // (2, 4·c): gamma, beta
+@group(0) @binding(2) var<storage, read_write> y: array<out4>;     // (rows, 4·c)
 
 var<workgroup> lanes: array<f32, 32>;
 
@@ -39,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let scale = inverseSqrt(sum_of(deviations, t) / count + p.epsilon);
   if (row < p.rows) {
     for (var c = t; c < p.c; c += 32u) {
-      y[at + c] = store_out((load4(x[at + c]) - mean) * scale * gamma[c] + beta[c]);
+      y[at + c] = store_out((load4(x[at + c]) - mean) * scale * affine[c] + affine[p.c + c]);
     }
   }
 }

@@ -16,7 +16,7 @@ pub struct PackWeights<'a> {
     pub channels: usize,
     /// Filter taps: 1 or 9.
     pub taps: usize,
-    /// (kernel, kernel, C, N).
+    /// (kernel, kernel, C, N); or (4 · 2, 2, C, N), the filters of the four parities of a doubled picture.
     pub packed: &'a Tensor,
     /// First column of N this weight fills (queries, keys and values share one product).
     pub column: usize,
@@ -26,21 +26,25 @@ pub struct PackWeights<'a> {
 
 /// Packs one slice.
 pub fn pack_weights(args: &PackWeights) {
-    let &[_, _, padded_channels, n] = args.packed.shape() else { panic!("pack_weights: {:?}", args.packed.shape()) };
+    let &[height, width, padded_channels, n] = args.packed.shape() else {
+        panic!("pack_weights: {:?}", args.packed.shape())
+    };
     assert_eq!(args.first % 4, 0, "pack_weights: slice from row {}", args.first);
-    let threads = args.rows.div_ceil(4) * padded_channels * args.taps;
+    let threads = args.rows.div_ceil(4) * padded_channels * height * width;
     let groups = threads.div_ceil(64);
     let groups_x = groups.min(65535);
     args.packed.gpu().run(Kernel {
         name: "pack_weights",
+        class: "pack_weights",
         wgsl: &[include_str!("pack_weights.wgsl")],
-        constants: &[("DTYPE", args.dtype.into())],
+        constants: &[("DTYPE", args.dtype.into()), ("PHASED", (height == 8).into())],
         params: &[
             ("rows", args.rows.into()),
             ("first", args.first.into()),
             ("channels", args.channels.into()),
             ("padded_channels", padded_channels.into()),
             ("taps", args.taps.into()),
+            ("packed_taps", (height * width).into()),
             ("n4", (n / 4).into()),
             ("column", (args.column / 4).into()),
             ("half_columns", (args.half / 4).into()),
@@ -48,7 +52,7 @@ pub fn pack_weights(args: &PackWeights) {
         ],
         uniform: true,
         read: &[Some(args.slice)],
-        write: &[args.packed],
+        write: &[Some(args.packed)],
         workgroups: [groups_x, groups.div_ceil(groups_x), 1],
         flops: 0,
     });

@@ -31,6 +31,7 @@ pub fn rescale_guidance(
     let factors = gpu.result(&[pictures, 4], Storage::F32);
     gpu.run(Kernel {
         name: "rescale_guidance",
+        class: "rescale_guidance",
         wgsl: &[include_str!("repaint.wgsl"), include_str!("rescale_guidance.wgsl")],
         constants: &[("REPAINT", repaint.is_some().into())],
         params: &[
@@ -43,7 +44,7 @@ pub fn rescale_guidance(
         // Another strength of guidance is no other program.
         uniform: true,
         read: &[Some(eps), Some(step), repaint, Some(registers)],
-        write: &[&factors],
+        write: &[Some(&factors)],
         workgroups: [pictures, 1, 1],
         flops: 0,
     });

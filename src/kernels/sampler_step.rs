@@ -44,6 +44,7 @@ pub fn sampler_step(
     assert!(step.len() >= step_len(batch, r), "sampler_step: {batch} items, {r} registers, step {:?}", step.shape());
     registers.gpu().run(Kernel {
         name: "sampler_step",
+        class: "sampler_step",
         wgsl: &[include_str!("repaint.wgsl"), include_str!("sampler_step.wgsl")],
         constants: &[
             ("REGISTERS", Value::U32(r as u32)),
@@ -54,7 +55,7 @@ pub fn sampler_step(
         params: &[("pixels", (h * w).into()), ("batch", batch.into()), ("picture", (h * w / pictures).into())],
         uniform: false,
         read: &[eps, Some(step), repaint, factors],
-        write: &[registers],
+        write: &[Some(registers)],
         workgroups: [(h * w).div_ceil(64), 1, 1],
         flops: 0,
     });

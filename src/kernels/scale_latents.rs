@@ -18,12 +18,13 @@ pub fn scale_latents(
     let result = gpu.result(&[batch, h, w, channels], storage);
     gpu.run(Kernel {
         name: "scale_latents",
+        class: "scale_latents",
         wgsl: &[include_str!("repaint.wgsl"), include_str!("scale_latents.wgsl")],
         constants: &[("REPAINT", repaint.is_some().into())],
         params: &[("pixels", (h * w).into()), ("batch", batch.into())],
         uniform: false,
         read: &[Some(latents), Some(step), repaint],
-        write: &[&result],
+        write: &[Some(&result)],
         workgroups: [(batch * h * w).div_ceil(64), 1, 1],
         flops: 0,
     });

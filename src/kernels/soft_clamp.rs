@@ -9,12 +9,13 @@ pub fn soft_clamp(x: &Tensor, storage: Storage) -> Tensor {
     let result = gpu.result(x.shape(), storage);
     gpu.run(Kernel {
         name: "soft_clamp",
+        class: "soft_clamp",
         wgsl: &[include_str!("soft_clamp.wgsl")],
         constants: &[],
         params: &[("vectors", vectors.into())],
         uniform: false,
         read: &[Some(x)],
-        write: &[&result],
+        write: &[Some(&result)],
         workgroups: [vectors.div_ceil(64), 1, 1],
         flops: 0,
     });

@@ -13,12 +13,13 @@ pub fn weigh_tokens(x: &Tensor, rows: &Tensor, result: &Tensor) {
     let groups_x = groups.min(65535);
     gpu.run(Kernel {
         name: "weigh_tokens",
+        class: "weigh_tokens",
         wgsl: &[include_str!("weigh_tokens.wgsl")],
         constants: &[],
         params: &[("c", c.into()), ("results", results.into()), ("groups_x", groups_x.into())],
         uniform: false,
         read: &[Some(x), Some(rows)],
-        write: &[result],
+        write: &[Some(result)],
         workgroups: [groups_x, groups.div_ceil(groups_x), 1],
         flops: 0,
     });

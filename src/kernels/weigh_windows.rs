@@ -10,12 +10,13 @@ pub fn weigh_windows(x: &Tensor, weights: &Tensor) -> Tensor {
     let result = gpu.result(x.shape(), x.storage());
     gpu.run(Kernel {
         name: "weigh_windows",
+        class: "weigh_windows",
         wgsl: &[include_str!("weigh_windows.wgsl")],
         constants: &[],
         params: &[("c", (width / 4).into())],
         uniform: false,
         read: &[Some(x), Some(weights)],
-        write: &[&result],
+        write: &[Some(&result)],
         workgroups: [windows, 1, 1],
         flops: 0,
     });

@@ -2,10 +2,10 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
-use crate::kernels::{Attention, Gemm, Rows, Seen, attention, gemm};
+use crate::kernels::{Activation, Attention, Gemm, Measure, Measured, Rows, Seen, attention, gemm_measured};
 use crate::weights::Weights;
 
-use super::Linear;
+use super::{LayerNorm, Linear};
 
 /// Four rows of a head must fit into 15 KiB of workgroup memory.
 const WIDEST_HEAD: usize = 960;
@@ -55,12 +55,23 @@ impl SelfAttention {
         Ok(Self { qkv, to_out, heads, causal })
     }
 
-    /// `residual` + attention over `x`, both (B, T, C).
-    pub fn forward(&self, x: &Tensor, residual: &Tensor) -> Tensor {
-        let qkv = self.qkv.forward(x); // (B, T, 3C)
+    /// `residual` + attention over `x`, both (B, T, C), measured for the next group norm.
+    pub fn forward(&self, x: &Tensor, residual: &Tensor) -> Measured {
+        let h = self.attend(&self.qkv.forward(x));
+        gemm_measured(&Gemm { residual: Some(residual), ..self.to_out.product(&h) }, Measure::Channels)
+    }
+
+    /// `x` + attention over `x` normalised (B, T, C), measured for the next layer norm.
+    pub fn forward_normal(&self, norm: &LayerNorm, x: &Measured) -> Measured {
+        let h = self.attend(&norm.then(x, &self.qkv, Activation::None));
+        gemm_measured(&Gemm { residual: Some(&x.tensor), ..self.to_out.product(&h) }, Measure::Rows)
+    }
+
+    /// Queries, keys and values (B, T, 3C) → (B, T, C).
+    fn attend(&self, qkv: &Tensor) -> Tensor {
         let channels = self.to_out.width();
-        let part = |i: usize| Rows { tensor: &qkv, offset: i * channels };
-        let h = attention(&Attention {
+        let part = |i: usize| Rows { tensor: qkv, offset: i * channels };
+        attention(&Attention {
             q: part(0),
             k: part(1),
             v: part(2),
@@ -68,8 +79,7 @@ impl SelfAttention {
             head_dim: channels / self.heads,
             seen: None,
             causal: self.causal,
-        });
-        gemm(&Gemm { residual: Some(residual), ..self.to_out.product(&h) })
+        })
     }
 }
 
@@ -102,10 +112,10 @@ impl CrossAttention {
         self.to_kv.forward(context)
     }
 
-    /// `residual` + attention of `x` (B, T, C) to the prompts' keys and values (prompts, S, 2C), of which each batch item
-    /// sees what `seen` says.
-    pub fn forward(&self, x: &Tensor, kv: &Tensor, seen: Seen, residual: &Tensor) -> Tensor {
-        let q = self.to_q.forward(x); // (B, T, C)
+    /// `x` + attention of `x` normalised (B, T, C) to the prompts' keys and values (prompts, S, 2C), of which each batch
+    /// item sees what `seen` says: (seen.times · B, T, C), measured for the next layer norm.
+    pub fn forward(&self, norm: &LayerNorm, x: &Measured, kv: &Tensor, seen: Seen) -> Measured {
+        let q = norm.then(x, &self.to_q, Activation::None); // (B, T, C)
         let channels = self.to_out.width();
         let h = attention(&Attention {
             q: Rows { tensor: &q, offset: 0 },
@@ -116,7 +126,7 @@ impl CrossAttention {
             seen: Some(seen),
             causal: false,
         });
-        gemm(&Gemm { residual: Some(residual), ..self.to_out.product(&h) })
+        gemm_measured(&Gemm { residual: Some(&x.tensor), ..self.to_out.product(&h) }, Measure::Rows)
     }
 }
 

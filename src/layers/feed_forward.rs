@@ -1,11 +1,10 @@
 //! The gated feed-forward of a transformer block.
 
 use crate::error::Result;
-use crate::gpu::Tensor;
-use crate::kernels::{Activation, Gemm, gemm};
+use crate::kernels::{Activation, Gemm, Measure, Measured, gemm_measured};
 use crate::weights::Weights;
 
-use super::Linear;
+use super::{LayerNorm, Linear};
 
 /// Linear, GEGLU (Shazeer 2020), linear.
 pub struct FeedForward {
@@ -25,9 +24,9 @@ impl FeedForward {
         Ok(Self { proj, out })
     }
 
-    /// `residual` + the layer over `x`, both (B, T, C).
-    pub fn forward(&self, x: &Tensor, residual: &Tensor) -> Tensor {
-        let h = gemm(&Gemm { activation: Activation::Geglu, ..self.proj.product(x) });
-        gemm(&Gemm { residual: Some(residual), ..self.out.product(&h) })
+    /// `x` + the layer over `x` normalised (B, T, C), measured for the next layer norm.
+    pub fn forward(&self, norm: &LayerNorm, x: &Measured) -> Measured {
+        let h = norm.then(x, &self.proj, Activation::Geglu);
+        gemm_measured(&Gemm { residual: Some(&x.tensor), ..self.out.product(&h) }, Measure::Rows)
     }
 }

@@ -11,7 +11,7 @@ pub struct Linear {
     bias: Option<Tensor>, // (N)
 }
 
-const POINTWISE: Geometry = Geometry { kernel: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
+const POINTWISE: Geometry = Geometry { kernel: 1, phases: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
 
 impl Linear {
     /// The layer at `w`, which takes `channels`. A 1×1 convolution is the same thing.
@@ -56,6 +56,7 @@ impl Linear {
         Gemm {
             input,
             input2: None,
+            normal: None,
             weight: &self.weight,
             bias: self.bias.as_ref(),
             row_bias: None,

@@ -2,8 +2,10 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{self, Moments};
+use crate::kernels::{self, Activation, Gemm, Measured, Moments, Normal, gemm};
 use crate::weights::{Columns, Weights};
+
+use super::Linear;
 
 /// Mean and scale of each must fit into 8 KiB of workgroup memory.
 const MOST_GROUPS: usize = 1024;
@@ -37,12 +39,12 @@ impl GroupNorm {
     }
 
     /// (B, H, W, C) normalised.
-    pub fn forward(&self, input: &Tensor) -> Tensor {
+    pub fn forward(&self, input: &Measured) -> Tensor {
         kernels::group_norm(&self.args(input, None, false))
     }
 
     /// (B, H, W, C) normalised, then SiLU. The channels of `more` continue those of `input`.
-    pub fn silu(&self, input: &Tensor, more: Option<&Tensor>) -> Tensor {
+    pub fn silu(&self, input: &Measured, more: Option<&Measured>) -> Tensor {
         kernels::group_norm(&self.args(input, more, true))
     }
 
@@ -53,15 +55,15 @@ impl GroupNorm {
 
     /// Takes in the next strip (1, rows, W, C).
     pub fn measure(&self, strip: &Tensor, moments: &mut Moments) {
-        moments.measure(&self.args(strip, None, false));
+        moments.measure(&self.args(&strip.clone().into(), None, false));
     }
 
     /// Rows (1, rows, W, C) of a picture with these statistics, normalised, then SiLU.
     pub fn silu_of(&self, rows: &Tensor, moments: &Moments) -> Tensor {
-        moments.normalise(&self.args(rows, None, true))
+        moments.normalise(&self.args(&rows.clone().into(), None, true))
     }
 
-    fn args<'a>(&'a self, input: &'a Tensor, input2: Option<&'a Tensor>, silu: bool) -> kernels::GroupNorm<'a> {
+    fn args<'a>(&'a self, input: &'a Measured, input2: Option<&'a Measured>, silu: bool) -> kernels::GroupNorm<'a> {
         let Self { gamma, beta, groups, epsilon } = self;
         kernels::GroupNorm { input, input2, gamma, beta, groups: *groups, epsilon: *epsilon, silu }
     }
@@ -69,8 +71,7 @@ impl GroupNorm {
 
 /// Layer normalisation.
 pub struct LayerNorm {
-    gamma: Tensor, // (C)
-    beta: Tensor,  // (C)
+    affine: Tensor, // (2, C): gamma, beta
 }
 
 impl LayerNorm {
@@ -79,14 +80,20 @@ impl LayerNorm {
     /// # Errors
     /// When tensors are missing or have other shapes.
     pub fn load(w: &Weights, channels: usize) -> Result<Self> {
-        Ok(Self {
-            gamma: Weights::vector(&[w], "weight", channels, Columns::Plain)?,
-            beta: Weights::vector(&[w], "bias", channels, Columns::Plain)?,
-        })
+        Ok(Self { affine: w.vectors(["weight", "bias"], channels)? })
     }
 
     /// (…, C) normalised over the last axis.
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        kernels::layer_norm(input, &self.gamma, &self.beta)
+        kernels::layer_norm(input, &self.affine)
+    }
+
+    /// (…, C) normalised, then `linear` and an activation: in one, where the input's statistics are there.
+    pub fn then(&self, input: &Measured, linear: &Linear, activation: Activation) -> Tensor {
+        if input.has_rows() {
+            let normal = Some(Normal { input, affine: &self.affine });
+            return gemm(&Gemm { normal, activation, ..linear.product(&input.tensor) });
+        }
+        gemm(&Gemm { activation, ..linear.product(&self.forward(&input.tensor)) })
     }
 }

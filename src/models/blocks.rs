@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
-use crate::kernels::{Gemm, RowBias, Seen, gemm};
+use crate::kernels::{Gemm, Measure, Measured, RowBias, Seen, gemm, gemm_measured};
 use crate::layers::{Conv2d, CrossAttention, FeedForward, GroupNorm, LayerNorm, Linear, SelfAttention};
 use crate::weights::Weights;
 
@@ -56,13 +56,17 @@ impl ResnetBlock {
         self.time_emb_proj.as_ref().map(|proj| proj.forward(silu_temb))
     }
 
-    /// (B, H, W, C) → (B, H, W, N). `skip` continues the channels of `x`; `time` is this block's rows.
-    pub fn forward(&self, x: &Tensor, skip: Option<&Tensor>, time: Option<RowBias>) -> Tensor {
+    /// (B, H, W, C) → (B, H, W, N), measured for the next group norm. `skip` continues the channels of `x`; `time` is this
+    /// block's rows.
+    pub fn forward(&self, x: &Measured, skip: Option<&Measured>, time: Option<RowBias>) -> Measured {
         let h = self.norm1.silu(x, skip);
-        let h = gemm(&Gemm { row_bias: time, ..self.conv1.product(&h) });
+        let h = gemm_measured(&Gemm { row_bias: time, ..self.conv1.product(&h) }, Measure::Channels);
+        // The shortcut comes before the second norm: what it is made of, often the largest there is, then goes earlier.
+        let input2 = skip.map(|skip| &skip.tensor);
+        let shortcut = self.conv_shortcut.as_ref().map(|conv| gemm(&Gemm { input2, ..conv.product(&x.tensor) }));
         let h = self.norm2.silu(&h, None);
-        let shortcut = self.conv_shortcut.as_ref().map(|conv| gemm(&Gemm { input2: skip, ..conv.product(x) }));
-        gemm(&Gemm { residual: Some(shortcut.as_ref().unwrap_or(x)), ..self.conv2.product(&h) })
+        let residual = Some(shortcut.as_ref().unwrap_or(&x.tensor));
+        gemm_measured(&Gemm { residual, ..self.conv2.product(&h) }, Measure::Channels)
     }
 }
 
@@ -88,11 +92,11 @@ impl BasicTransformerBlock {
         })
     }
 
-    /// (B, T, C) → (B, T, C).
-    fn forward(&self, x: &Tensor, kv: &Tensor, seen: Seen) -> Tensor {
-        let x = self.attn1.forward(&self.norm1.forward(x), x);
-        let x = self.attn2.forward(&self.norm2.forward(&x), kv, seen, &x);
-        self.ff.forward(&self.norm3.forward(&x), &x)
+    /// (B, T, C) → (seen.times · B, T, C).
+    fn forward(&self, x: &Measured, kv: &Tensor, seen: Seen) -> Measured {
+        let x = self.attn1.forward_normal(&self.norm1, x);
+        let x = self.attn2.forward(&self.norm2, &x, kv, seen);
+        self.ff.forward(&self.norm3, &x)
     }
 }
 
@@ -134,17 +138,19 @@ impl Transformer2d {
         self.transformer_blocks.iter().map(|block| block.attn2.keys_and_values(context)).collect()
     }
 
-    /// (B, H, W, C) → (B, H, W, C).
-    pub fn forward(&self, x: &Tensor, kv: &[Tensor], seen: Seen) -> Tensor {
-        let &[batch, height, width, _] = x.shape() else { panic!("transformer: {:?}", x.shape()) };
-        let h = self.proj_in.forward(&self.norm.forward(x));
+    /// (B, H, W, C) → (seen.times · B, H, W, C), measured for the next group norm.
+    pub fn forward(&self, x: &Measured, kv: &[Tensor], seen: Seen) -> Measured {
+        let &[batch, height, width, _] = x.tensor.shape() else { panic!("transformer: {:?}", x.tensor.shape()) };
+        let h = gemm_measured(&self.proj_in.product(&self.norm.forward(x)), Measure::Rows);
         let inner = self.proj_in.channels();
         let mut h = h.reshape(&[batch, height * width, inner]); // (B, T, C)
+        let mut seen_so = seen;
         for (block, kv) in self.transformer_blocks.iter().zip(kv) {
-            h = block.forward(&h, kv, seen);
+            h = block.forward(&h, kv, seen_so);
+            seen_so.times = 1;
         }
-        let h = h.reshape(&[batch, height, width, inner]);
-        gemm(&Gemm { residual: Some(x), ..self.proj_out.product(&h) })
+        let h = h.tensor.reshape(&[batch * seen.times, height, width, inner]);
+        gemm_measured(&Gemm { residual: Some(&x.tensor), ..self.proj_out.product(&h) }, Measure::Channels)
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
-use crate::kernels::{Activation, Gemm, gemm};
+use crate::kernels::{Activation, Gemm, Measure, Measured, gemm_measured};
 use crate::layers::{LayerNorm, Linear, SelfAttention};
 use crate::weights::{Rows, Weights};
 
@@ -86,11 +86,11 @@ impl Clip {
     pub fn forward(&self, rows: &Tensor, clip_skip: usize) -> Tensor {
         let skipped = clip_skip.saturating_sub(1);
         let layers = if skipped < self.layers.len() { self.layers.len() - skipped } else { self.layers.len() };
-        let mut x = rows.clone();
+        let mut x = Measured::from(rows.clone());
         for layer in &self.layers[..layers] {
             x = layer.forward(&x);
         }
-        self.final_layer_norm.forward(&x)
+        self.final_layer_norm.forward(&x.tensor)
     }
 }
 
@@ -108,10 +108,9 @@ impl EncoderLayer {
     }
 
     /// (windows, 77, C) → (windows, 77, C).
-    fn forward(&self, x: &Tensor) -> Tensor {
-        let x = self.self_attn.forward(&self.layer_norm1.forward(x), x);
-        let h = self.layer_norm2.forward(&x);
-        let h = gemm(&Gemm { activation: Activation::QuickGelu, ..self.fc1.product(&h) });
-        gemm(&Gemm { residual: Some(&x), ..self.fc2.product(&h) })
+    fn forward(&self, x: &Measured) -> Measured {
+        let x = self.self_attn.forward_normal(&self.layer_norm1, x);
+        let h = self.layer_norm2.then(&x, &self.fc1, Activation::QuickGelu);
+        gemm_measured(&Gemm { residual: Some(&x.tensor), ..self.fc2.product(&h) }, Measure::Rows)
     }
 }

@@ -42,7 +42,7 @@ impl Taesd {
         for blocks in BLOCKS {
             let end = at + blocks;
             let blocks = (at..end).map(|i| Block::load(&w.at(i), channels)).collect::<Result<_>>()?;
-            let upsampler = Conv2d::load_without_bias(&w.at(end + 1), channels)?;
+            let upsampler = Conv2d::load_upsampler(&w.at(end + 1), channels)?;
             same_channels("TAESD", upsampler.channels(), channels)?;
             stages.push(Stage { blocks, upsampler });
             at = end + 2;
@@ -65,7 +65,7 @@ impl Taesd {
                 h = block.forward(&h);
             }
             let size = (h.shape()[1] * 2, h.shape()[2] * 2);
-            h = stage.upsampler.upsample(&h, size);
+            h = stage.upsampler.upsample(&h, size).tensor;
         }
         self.conv_out.forward(&self.last.forward(&h))
     }

@@ -4,7 +4,7 @@ mod room;
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Gpu, Plan, Storage, Tensor};
-use crate::kernels::{Activation, Gemm, RowBias, Seen, gemm};
+use crate::kernels::{Activation, Gemm, Measure, Measured, RowBias, Seen, gemm, gemm_measured};
 use crate::layers::{Conv2d, GroupNorm, Linear};
 use crate::weights::Weights;
 
@@ -69,9 +69,10 @@ impl Prepared {
         self.prompt.run();
     }
 
-    /// For a batch of which `each` items at a time see one prompt, from the `first` prompt on.
-    pub fn shown(&self, first: usize, each: usize) -> Shown<'_> {
-        Shown { prepared: self, first, each }
+    /// `times` prompts, from the `first` on, to each of which `each` items are shown. The latents are one part of that batch
+    /// if all prompts see the same, or all of it: then `times` is 1.
+    pub fn shown(&self, first: usize, each: usize, times: usize) -> Shown<'_> {
+        Shown { prepared: self, first, each, times }
     }
 }
 
@@ -80,6 +81,7 @@ pub struct Shown<'a> {
     prepared: &'a Prepared,
     first: usize,
     each: usize,
+    times: usize,
 }
 
 /// What all blocks need to know while they are loaded.
@@ -176,16 +178,17 @@ impl Unet {
         self.inpaints
     }
 
-    /// The noise in `x` (B, h, w, 4), as (B, h, w, 4) in f32. `step` says which of the prepared time embeddings. A network
+    /// The noise in `x` (B, h, w, 4), as (times · B, h, w, 4) in f32: what is done before the prompts are first looked at is
+    /// done once for all that are `shown`. `step` says which of the prepared time embeddings. A network
     /// that inpaints sees `condition` (B, h, w, 8) too: the mask, the latents of the picture without what is masked, and
     /// three channels of nothing.
     pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>, step: &Tensor, shown: &Shown) -> Tensor {
         assert_eq!(condition.is_some(), self.inpaints, "unet: condition {:?}", condition.map(Tensor::shape));
-        let &Shown { prepared, first, each } = shown;
-        let seen = Seen { lengths: &prepared.lengths, first, each };
+        let &Shown { prepared, first, each, times } = shown;
+        let seen = Seen { lengths: &prepared.lengths, first, each, times };
         let mut state = State { time: prepared.time.iter(), context: prepared.context.iter(), step, seen };
         // 1. in
-        let mut h = gemm(&Gemm { input2: condition, ..self.conv_in.product(x) });
+        let mut h = gemm_measured(&Gemm { input2: condition, ..self.conv_in.product(x) }, Measure::Channels);
         let mut skips = vec![h.clone()];
 
         // 2. down: every block leaves its outputs on `skips`
@@ -228,14 +231,16 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    fn resnet(&mut self, block: &ResnetBlock, x: &Tensor, skip: Option<&Tensor>) -> Tensor {
+    fn resnet(&mut self, block: &ResnetBlock, x: &Measured, skip: Option<&Measured>) -> Measured {
         let rows = self.time.next().expect("a prepared time embedding for every block");
         block.forward(x, skip, Some(RowBias { rows, step: self.step }))
     }
 
-    fn transformer(&mut self, block: &Transformer2d, x: &Tensor) -> Tensor {
+    fn transformer(&mut self, block: &Transformer2d, x: &Measured) -> Measured {
         let kv = self.context.next().expect("a prepared prompt for every transformer");
-        block.forward(x, kv, self.seen)
+        let result = block.forward(x, kv, self.seen);
+        self.seen.times = 1;
+        result
     }
 }
 
@@ -267,7 +272,7 @@ impl DownBlock {
         Ok(Self { resnets, attentions, downsampler })
     }
 
-    fn forward(&self, mut h: Tensor, state: &mut State, skips: &mut Vec<Tensor>) -> Tensor {
+    fn forward(&self, mut h: Measured, state: &mut State, skips: &mut Vec<Measured>) -> Measured {
         for (i, resnet) in self.resnets.iter().enumerate() {
             h = state.resnet(resnet, &h, None);
             if let Some(attention) = self.attentions.get(i) {
@@ -276,7 +281,7 @@ impl DownBlock {
             skips.push(h.clone());
         }
         if let Some(conv) = &self.downsampler {
-            h = conv.downsample(&h);
+            h = conv.downsample(&h.tensor);
             skips.push(h.clone());
         }
         h
@@ -295,7 +300,7 @@ impl MidBlock {
         Ok(Self { resnets, attention })
     }
 
-    fn forward(&self, h: &Tensor, state: &mut State) -> Tensor {
+    fn forward(&self, h: &Measured, state: &mut State) -> Measured {
         let h = state.resnet(&self.resnets[0], h, None);
         let h = state.transformer(&self.attention, &h);
         state.resnet(&self.resnets[1], &h, None)
@@ -325,13 +330,15 @@ impl UpBlock {
             }
         }
         let sampler = w.at("upsamplers.0.conv");
-        let upsampler = w.has("upsamplers").then(|| Conv2d::load(&sampler, *channels)).transpose()?;
+        let upsampler = w.has("upsamplers").then(|| Conv2d::load_upsampler(&sampler, *channels)).transpose()?;
         Ok(Self { resnets, attentions, upsampler })
     }
 
-    fn forward(&self, mut h: Tensor, state: &mut State, skips: &mut Vec<Tensor>) -> Tensor {
+    fn forward(&self, mut h: Measured, state: &mut State, skips: &mut Vec<Measured>) -> Measured {
         for (i, resnet) in self.resnets.iter().enumerate() {
             let skip = skips.pop().expect("as many skips as were loaded");
+            let times = h.tensor.shape()[0] / skip.tensor.shape()[0];
+            let skip = if times > 1 { skip.repeat(times) } else { skip };
             h = state.resnet(resnet, &h, Some(&skip));
             if let Some(attention) = self.attentions.get(i) {
                 h = state.transformer(attention, &h);
@@ -339,8 +346,8 @@ impl UpBlock {
         }
         if let Some(conv) = &self.upsampler {
             // The next skip's size, not twice ours: on the way down an odd size was rounded up.
-            let next = skips.last().map_or_else(|| h.shape().to_vec(), |skip| skip.shape().to_vec());
-            h = conv.upsample(&h, (next[1], next[2]));
+            let next = skips.last().unwrap_or(&h).tensor.shape();
+            h = conv.upsample(&h.tensor, (next[1], next[2]));
         }
         h
     }

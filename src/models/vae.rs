@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::Tensor;
+use crate::kernels::{Measure, Measured, gemm_measured};
 use crate::layers::{Conv2d, GroupNorm, SelfAttention};
 use crate::weights::Weights;
 
@@ -100,7 +101,8 @@ impl Vae {
     /// Scaled latents (1, h, w, 4) → (1, 8h, 8w, 4) in −1…1.
     pub fn decode(&self, latents: &Tensor) -> Tensor {
         // 1. in
-        let h = self.conv_in.forward(&self.post_quant_conv.forward(latents));
+        let h = self.post_quant_conv.forward(latents);
+        let h = gemm_measured(&self.conv_in.product(&h), Measure::Channels);
 
         // 2. middle
         let mut h = self.mid_block.forward(&h);
@@ -129,13 +131,14 @@ impl MidBlock {
         })
     }
 
-    pub fn forward(&self, x: &Tensor) -> Tensor {
+    pub fn forward(&self, x: &Measured) -> Measured {
         let x = self.resnets[0].forward(x, None, None);
-        let &[batch, height, width, channels] = x.shape() else { panic!("vae: {:?}", x.shape()) };
+        let shape = x.tensor.shape();
+        let &[batch, height, width, channels] = shape else { panic!("vae: {shape:?}") };
         let tokens = [batch, height * width, channels];
         let h = self.group_norm.forward(&x).reshape(&tokens);
-        let h = self.attention.forward(&h, &x.reshape(&tokens));
-        self.resnets[1].forward(&h.reshape(x.shape()), None, None)
+        let h = self.attention.forward(&h, &x.tensor.reshape(&tokens));
+        self.resnets[1].forward(&h.reshape(shape), None, None)
     }
 }
 
@@ -148,20 +151,20 @@ impl UpBlock {
             resnets.push(resnet);
         }
         let sampler = w.at("upsamplers.0.conv");
-        let upsampler = w.has("upsamplers").then(|| Conv2d::load(&sampler, *channels)).transpose()?;
+        let upsampler = w.has("upsamplers").then(|| Conv2d::load_upsampler(&sampler, *channels)).transpose()?;
         if let Some(conv) = &upsampler {
             *channels = conv.channels();
         }
         Ok(Self { resnets, upsampler })
     }
 
-    fn forward(&self, mut h: Tensor) -> Tensor {
+    fn forward(&self, mut h: Measured) -> Measured {
         for resnet in &self.resnets {
             h = resnet.forward(&h, None, None);
         }
         if let Some(conv) = &self.upsampler {
-            let size = (h.shape()[1] * 2, h.shape()[2] * 2);
-            h = conv.upsample(&h, size);
+            let size = (h.tensor.shape()[1] * 2, h.tensor.shape()[2] * 2);
+            h = conv.upsample(&h.tensor, size);
         }
         h
     }

@@ -2,7 +2,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::gpu::{Storage, Tensor};
-use crate::kernels::{Gemm, gemm};
+use crate::kernels::{Gemm, Measure, Measured, gemm, gemm_measured};
 use crate::layers::{Conv2d, GroupNorm};
 use crate::weights::Weights;
 
@@ -78,7 +78,7 @@ impl VaeEncoder {
     /// A picture (1, H, W, 4) in −1…1 → (1, H/8, W/8, 8), f32.
     pub fn encode(&self, picture: &Tensor) -> Tensor {
         // 1. in
-        let mut h = self.conv_in.forward(picture);
+        let mut h = gemm_measured(&self.conv_in.product(picture), Measure::Channels);
 
         // 2. down
         for block in &self.down_blocks {
@@ -110,10 +110,10 @@ impl DownBlock {
         Ok(Self { resnets, downsampler })
     }
 
-    fn forward(&self, mut h: Tensor) -> Tensor {
+    fn forward(&self, mut h: Measured) -> Measured {
         for resnet in &self.resnets {
             h = resnet.forward(&h, None, None);
         }
-        self.downsampler.as_ref().map_or(h.clone(), |conv| conv.downsample_at_end(&h))
+        self.downsampler.as_ref().map_or(h.clone(), |conv| conv.downsample_at_end(&h.tensor))
     }
 }

@@ -211,10 +211,11 @@ impl OnGpuCanvas {
         let step = gpu.empty("step", &[step_len(count, r)], Storage::F32);
         let evaluate = |prompts: Range<usize>, rescale: Option<Rescale>| {
             let count = prompts.len();
-            let x = scale_latents(&registers, &step, repaint.as_ref(), count, gpu.storage());
-            let x = x.reshape(&[count * n, h, w, 4]);
-            let condition = condition(count * n);
-            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &prepared.shown(prompts.start, n));
+            let x = scale_latents(&registers, &step, repaint.as_ref(), 1, gpu.storage());
+            let x = x.reshape(&[n, h, w, 4]);
+            let condition = condition(n);
+            let shown = prepared.shown(prompts.start, n, count);
+            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &shown);
             let (eps, repaint) = (eps.reshape(&[count, n * h, w, 4]), repaint.as_ref());
             let factors = rescale.map(|rescale| rescale_guidance(&eps, &step, repaint, &registers, n, rescale));
             sampler_step(Some(&eps), factors.as_ref(), &step, repaint, &registers);

@@ -67,5 +67,5 @@ pub fn options(options: &JsValue) -> Result<(Device, Options)> {
         }
     };
     let low_power = fields.text("powerPreference")?.as_deref() == Some("low-power");
-    Ok((device, Options { storage, low_power, software: None }))
+    Ok((device, Options { storage, low_power, ..Options::default() }))
 }

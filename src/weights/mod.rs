@@ -128,6 +128,42 @@ impl Weights {
         Ok(tensor)
     }
 
+    /// Declares vectors of one length (2, C), f32: one below the other, each padded to a multiple of four.
+    ///
+    /// # Errors
+    /// [`Code::WrongShape`] unless both have `length` elements.
+    pub fn vectors(&self, leaves: [&str; 2], length: usize) -> Result<Tensor> {
+        let padded = length.next_multiple_of(4);
+        let tensor = self.gpu().empty(leaves[0], &[2, padded], Storage::F32);
+        for (i, leaf) in leaves.into_iter().enumerate() {
+            let array = self.array(leaf)?;
+            if array.shape != [length] || length > LONGEST_VECTOR {
+                return Err(wrong_shape(array, &format!("[{length}]")));
+            }
+            self.note(array, Target::Vector { tensor: tensor.clone(), at: i * padded, half: 0 });
+        }
+        Ok(tensor)
+    }
+
+    /// Declares the weight of a convolution that follows a doubling, (4 · 2, 2, C, N): for the pixels of each parity the
+    /// filter of 2×2 that the file's (N, C, 3, 3) is to them, where the nine pixels it sees are only four.
+    ///
+    /// # Errors
+    /// [`Code::WrongShape`] unless it takes `channels` and has a filter of 3×3.
+    pub fn phases(&self, channels: usize) -> Result<Tensor> {
+        let array = self.array("weight")?;
+        let &[rows, wide, 3, 3] = &array.shape[..] else {
+            return Err(wrong_shape(array, &format!("[N, {channels}, 3, 3]")));
+        };
+        if wide != channels {
+            return Err(wrong_shape(array, &format!("[N, {channels}, 3, 3]")));
+        }
+        let shape = [8, 2, channels.next_multiple_of(4), rows.next_multiple_of(4)];
+        let packed = self.gpu().empty("weight", &shape, self.gpu().storage());
+        self.note(array, Target::Matrix { packed: packed.clone(), column: 0, half: 0, channels, taps: 9 });
+        Ok(packed)
+    }
+
     /// Declares the weight of a linear layer or convolution, (kernel, kernel, C, N): `weight` at each of `places` side
     /// by side in N. The file has (N, C) or (N, C, kernel, kernel).
     ///

@@ -6,7 +6,7 @@ use wordbrush::error::{Code, Error};
 use wordbrush::files::{Checkpoint, DType, Source};
 
 use crate::names::lines;
-use crate::writers::SparseSource;
+use crate::sparse::SparseSource;
 
 /// Names and shapes of a checkpoint.
 type Tensors = Vec<(String, Vec<usize>)>;

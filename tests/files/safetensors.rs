@@ -5,7 +5,8 @@ use wordbrush::error::{Code, Error};
 use wordbrush::files::safetensors::{Header, header_of, read_header};
 use wordbrush::files::{DType, MemorySource};
 
-use crate::writers::{SparseSource, f32s, safetensors, safetensors_raw};
+use crate::sparse::SparseSource;
+use crate::writers::{f32s, safetensors, safetensors_raw};
 
 fn read(bytes: &[u8]) -> Result<Header, Error> {
     let source = MemorySource::new("x.safetensors", bytes.to_vec());

@@ -1,11 +1,7 @@
 //! Writers of the formats the crate only reads.
 
-use std::cell::Cell;
 use std::io::{Cursor, Write};
 
-use wordbrush::error::{Error, Result};
-use wordbrush::files::source::past_the_end;
-use wordbrush::files::{LocalFuture, Source};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -43,57 +39,6 @@ pub fn f32s(values: &[f32]) -> Vec<u8> {
 /// `n` different, harmless values.
 pub fn ramp(n: usize) -> Vec<f32> {
     (0..n).map(|i| (i % 97) as f32 / 64.0 - 0.5).collect()
-}
-
-/// A file that is a header and then zeros, of any size; it counts what is read of it.
-pub struct SparseSource {
-    name: String,
-    head: Vec<u8>,
-    size: u64,
-    /// Bytes read so far.
-    pub read: Cell<u64>,
-}
-
-impl SparseSource {
-    /// A safetensors file of these arrays (name, shape), all of one dtype.
-    pub fn safetensors<'a>(name: &str, dtype: &str, arrays: impl IntoIterator<Item = (&'a str, &'a [usize])>) -> Self {
-        let (mut at, mut entries) = (0, Vec::new());
-        let width = if dtype == "F32" { 4 } else { 2 };
-        for (array, shape) in arrays {
-            let end = at + shape.iter().product::<usize>() as u64 * width;
-            entries.push(format!(r#""{array}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{at},{end}]}}"#));
-            at = end;
-        }
-        let head = safetensors_raw(&format!("{{{}}}", entries.join(",")), 0);
-        let size = head.len() as u64 + at;
-        Self { name: name.to_string(), head, size, read: Cell::new(0) }
-    }
-
-    /// A file of these bytes and nothing else.
-    pub fn of_bytes(name: &str, head: &[u8]) -> Self {
-        Self { name: name.to_string(), head: head.to_vec(), size: head.len() as u64, read: Cell::new(0) }
-    }
-}
-
-impl Source for SparseSource {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
-        Box::pin(async move {
-            if offset + length as u64 > self.size {
-                return Err::<_, Error>(past_the_end(&self.name, offset, length, self.size));
-            }
-            self.read.set(self.read.get() + length as u64);
-            let byte = |at: u64| self.head.get(at as usize).copied().unwrap_or(0);
-            Ok((offset..offset + length as u64).map(byte).collect())
-        })
-    }
 }
 
 /// A pickle under construction (protocol 2), opcode by opcode.

@@ -13,6 +13,8 @@ struct Case {
     heads: usize,
     head_dim: usize,
     causal: bool,
+    /// The queries are an equal part of the batch, so many times over.
+    times: usize,
 }
 
 /// Loop by loop, in f64. `q` rows are `stride` wide, the wanted part starts at `q_offset`; likewise `kv`.
@@ -26,7 +28,7 @@ fn reference(case: &Case, q: &[f32], kv: &[f32]) -> Vec<f32> {
         for row in 0..queries {
             let keys = if case.causal { keys.min(row + 1) } else { keys };
             for head in 0..heads {
-                let q_at = (b * queries + row) * (width + 4) + 4 + head * head_dim;
+                let q_at = (b % (batch / case.times) * queries + row) * (width + 4) + 4 + head * head_dim;
                 let k_at = |key: usize| (item * key_rows + key) * 2 * width + head * head_dim;
                 let scores: Vec<f64> = (0..keys)
                     .map(|key| {
@@ -56,14 +58,15 @@ fn check(case: &Case, splits: &[Split]) {
         let gpu = gpu(storage);
         let mut numbers = Numbers::new(3);
         // Scores of some size, so that the softmax is far from flat.
-        let q: Vec<f32> = numbers.take(batch * queries * (width + 4), storage).iter().map(|x| x * 4.0).collect();
+        let q_items = batch / case.times;
+        let q: Vec<f32> = numbers.take(q_items * queries * (width + 4), storage).iter().map(|x| x * 4.0).collect();
         let kv = numbers.take(prompts * key_rows * 2 * width, storage);
         let expected = reference(case, &q, &kv);
-        let q = tensor(&gpu, &[batch, queries, width + 4], storage, &q);
+        let q = tensor(&gpu, &[q_items, queries, width + 4], storage, &q);
         let kv = tensor(&gpu, &[prompts, key_rows, 2 * width], storage, &kv);
         let lengths = case.keys.map(|([a, b], ..)| tensor(&gpu, &[4], Storage::F32, &[a as f32, b as f32, 0.0, 0.0]));
         let seen = case.keys.zip(lengths.as_ref());
-        let seen = seen.map(|((_, first, each), lengths)| Seen { lengths, first, each });
+        let seen = seen.map(|((_, first, each), lengths)| Seen { lengths, first, each, times: case.times });
         for &split in splits {
             let found = run(&gpu, || {
                 attention_on(
@@ -85,7 +88,8 @@ fn check(case: &Case, splits: &[Split]) {
 }
 
 const ALL: [Split; 3] = [Split::Rows, Split::Tiled, Split::Wide];
-const BASE: Case = Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false };
+const BASE: Case =
+    Case { batch: 2, queries: 5, key_rows: 7, keys: None, heads: 3, head_dim: 8, causal: false, times: 1 };
 
 #[test]
 fn sizes_that_fit_no_tile() {
@@ -117,6 +121,8 @@ fn prompts_that_several_items_see() {
     check(&Case { batch: 6, key_rows: 9, keys: Some(([9, 4], 0, 3)), ..BASE }, &ALL);
     check(&Case { batch: 3, key_rows: 9, keys: Some(([9, 4], 1, 3)), ..BASE }, &ALL);
     check(&Case { batch: 1, key_rows: 9, keys: Some(([9, 4], 1, 1)), ..BASE }, &ALL);
+    // Three items, each shown two prompts.
+    check(&Case { batch: 6, key_rows: 9, keys: Some(([9, 4], 0, 3)), times: 2, ..BASE }, &ALL);
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn check(case: &Case) {
                     &Gemm {
                         input: &input,
                         input2: input2.as_ref(),
+                        normal: None,
                         weight: &weight,
                         bias: case.bias.then_some(&bias),
                         row_bias: case.row_bias.then_some(RowBias { rows: &rows, step: &step }),
@@ -158,6 +159,7 @@ fn check(case: &Case) {
                         residual: case.residual.then_some(&residual),
                         geometry: Geometry {
                             kernel: case.kernel,
+                            phases: 1,
                             stride: case.stride,
                             padding: case.padding.unwrap_or(case.kernel / 2),
                             padding_end: case.kernel / 2,
@@ -220,7 +222,7 @@ fn a_product_can_be_stored_in_f32() {
     let input = tensor(&gpu, &[1, 1, 2, 4], Storage::Packed, &[1.0; 8]);
     let weight = tensor(&gpu, &[1, 1, 4, 4], Storage::Packed, &[1.0 / 1024.0; 16]);
     let bias = tensor(&gpu, &[4], Storage::F32, &[1.0 + 1.0 / 65536.0; 4]);
-    let geometry = Geometry { kernel: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
+    let geometry = Geometry { kernel: 1, phases: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
     for tile in [Tile::Direct, Tile::Tiled] {
         let found = run(&gpu, || {
             gemm_on(
@@ -228,6 +230,7 @@ fn a_product_can_be_stored_in_f32() {
                 &Gemm {
                     input: &input,
                     input2: None,
+                    normal: None,
                     weight: &weight,
                     bias: Some(&bias),
                     row_bias: None,
@@ -243,17 +246,19 @@ fn a_product_can_be_stored_in_f32() {
     }
 }
 
-fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, strip: Option<Strip<'a>>) -> Gemm<'a> {
+/// A convolution alone, of a doubled picture perhaps.
+pub fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, strip: Option<Strip<'a>>) -> Gemm<'a> {
     let stretched = doubled.then(|| (input.shape()[1] * 2, input.shape()[2] * 2));
     Gemm {
         input,
         input2: None,
+        normal: None,
         weight,
         bias: None,
         row_bias: None,
         activation: Activation::None,
         residual: None,
-        geometry: Geometry { kernel: 3, stride: 1, padding: 1, padding_end: 1, stretched },
+        geometry: Geometry { kernel: 3, phases: 1, stride: 1, padding: 1, padding_end: 1, stretched },
         out: None,
         strip,
     }
@@ -295,6 +300,31 @@ fn strips_of_convolutions() {
                     close(&format!("{tile:?} doubled {doubled} add {add}"), storage, &found, &whole);
                 }
             }
+        }
+    }
+}
+
+/// A linear layer alone.
+pub fn plain<'a>(input: &'a Tensor, weight: &'a Tensor) -> Gemm<'a> {
+    let geometry = Geometry { kernel: 1, phases: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
+    Gemm { geometry, ..convolution(input, weight, false, None) }
+}
+
+/// A residual that is half of the batch is added to both halves.
+#[test]
+fn a_residual_comes_again() {
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(14);
+        let (x, weight) = (numbers.take(2 * 3 * 8, storage), numbers.take(8 * 12, storage));
+        let residual = numbers.take(3 * 12, storage);
+        let twice = tensor(&gpu, &[2, 3, 12], storage, &residual.repeat(2));
+        let once = tensor(&gpu, &[1, 3, 12], storage, &residual);
+        let x = tensor(&gpu, &[2, 3, 8], storage, &x);
+        let weight = tensor(&gpu, &[1, 1, 8, 12], storage, &weight);
+        for tile in [Tile::Direct, Tile::Tiled] {
+            let sum = |residual| run(&gpu, || gemm_on(tile, &Gemm { residual: Some(residual), ..plain(&x, &weight) }));
+            assert_eq!(sum(&once), sum(&twice), "{tile:?} {storage:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
-use wordbrush::gpu::Storage;
-use wordbrush::kernels::{GroupNorm, Moments, group_norm};
+use wordbrush::gpu::{Storage, Tensor};
+use wordbrush::kernels::{Gemm, GroupNorm, Measure, Measured, Moments, Tile, gemm_measured_on, group_norm};
 
+use crate::gemm::plain;
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 fn reference(shape: [usize; 3], input: &[f32], affine: [&[f32]; 2], epsilon: f64, silu: bool) -> Vec<f32> {
@@ -47,8 +48,8 @@ fn check(size: [usize; 3], c1: usize, c2: usize, groups: usize, silu: bool) {
         let beta = tensor(&gpu, &[channels], Storage::F32, &beta);
         let found = run(&gpu, || {
             group_norm(&GroupNorm {
-                input: &x,
-                input2: x2.as_ref(),
+                input: &Measured::from(x.clone()),
+                input2: x2.clone().map(Measured::from).as_ref(),
                 gamma: &gamma,
                 beta: &beta,
                 groups,
@@ -86,8 +87,9 @@ fn strips_of_a_picture() {
         let beta = tensor(&gpu, &[c], Storage::F32, &numbers.take(c, Storage::F32));
         let args =
             |input| GroupNorm { input, input2: None, gamma: &gamma, beta: &beta, groups: 8, epsilon: 1e-5, silu: true };
-        let whole = run(&gpu, || group_norm(&args(&x)));
-        let strips = [x.rows(0..4), x.rows(4..8), x.rows(8..11)];
+        let input = Measured::from(x.clone());
+        let whole = run(&gpu, || group_norm(&args(&input)));
+        let strips = [x.rows(0..4), x.rows(4..8), x.rows(8..11)].map(Measured::from);
         for (i, rows) in strips.iter().enumerate() {
             let found = run(&gpu, || {
                 let mut moments = Moments::new(&gpu, 1, 8, h * w, 4 * w);
@@ -97,4 +99,61 @@ fn strips_of_a_picture() {
             close("group_norm in strips", storage, &found, &whole[i * 4 * w * c..][..found.len()]);
         }
     }
+}
+
+/// A product that measures what it makes, and makes nothing of it but the input: by the identity, moved by a bias.
+fn measured(x: &Tensor, identity: &Tensor, bias: &Tensor) -> Measured {
+    gemm_measured_on(Tile::Tiled, &Gemm { bias: Some(bias), ..plain(x, identity) }, Measure::Channels)
+}
+
+fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
+    let [batch, h, w] = size;
+    let channels = c1 + c2;
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let mut numbers = Numbers::new(8);
+        let gamma = numbers.take(channels, Storage::F32);
+        let beta = numbers.take(channels, Storage::F32);
+        // Each channel far from zero and from the others: what is squared before the mean is taken off is lost.
+        let bias: Vec<f32> = (0..channels).map(|c| 7.0 + (c % 5) as f32 * 0.5).collect();
+        let parts = [(0, c1), (c1, channels)].map(|(from, to)| {
+            let width = to - from;
+            let x = numbers.take(batch * h * w * width, storage);
+            let identity: Vec<f32> = (0..width * width).map(|i| f32::from(i % width == i / width)).collect();
+            (width > 0).then(|| {
+                let stored: Vec<f32> = x.iter().enumerate().map(|(i, x)| x + bias[from + i % width]).collect();
+                let stored: Vec<f32> = stored.into_iter().map(|x| crate::support::round(x, storage)).collect();
+                let x = tensor(&gpu, &[batch, h, w, width], storage, &x);
+                let identity = tensor(&gpu, &[1, 1, width, width], storage, &identity);
+                (stored, x, identity, tensor(&gpu, &[width], Storage::F32, &bias[from..to]))
+            })
+        });
+        let pixel = |i: usize| {
+            parts.iter().flatten().flat_map(move |(stored, _, identity, _)| {
+                let width = identity.shape()[3];
+                stored[i * width..][..width].to_vec()
+            })
+        };
+        let input: Vec<f32> = (0..batch * h * w).flat_map(pixel).collect();
+        let expected = reference([batch, h * w, groups], &input, [&gamma, &beta], 1e-5, true);
+        let gamma = tensor(&gpu, &[channels], Storage::F32, &gamma);
+        let beta = tensor(&gpu, &[channels], Storage::F32, &beta);
+        let found = run(&gpu, || {
+            let inputs = parts.each_ref().map(|part| part.as_ref().map(|(_, x, one, bias)| measured(x, one, bias)));
+            let [Some(x), x2] = &inputs else { panic!("no input") };
+            let input2 = x2.as_ref();
+            group_norm(&GroupNorm { input: x, input2, gamma: &gamma, beta: &beta, groups, epsilon: 1e-5, silu: true })
+        });
+        close(&format!("group_norm from tiles {size:?} {c1}+{c2}/{groups}"), storage, &found, &expected);
+    }
+}
+
+#[test]
+fn from_what_the_product_measured() {
+    check_tiles([1, 1, 1], 32, 0, 4);
+    check_tiles([2, 9, 15], 40, 0, 4); // tiles that are cut off at the end of each item, ten channels a group
+    check_tiles([2, 8, 8], 68, 0, 17); // columns beyond a tile
+    check_tiles([3, 3, 5], 32, 0, 32); // a channel a group, several items in what would be one tile
+    check_tiles([2, 12, 11], 40, 20, 4); // a group that spans both inputs
+    check_tiles([1, 5, 7], 64, 32, 32);
 }

@@ -15,9 +15,8 @@ fn rows_of_awkward_width() {
             let beta = numbers.take(width, Storage::F32);
             let expected: Vec<f32> = input.chunks(width).flat_map(|row| reference(row, &gamma, &beta)).collect();
             let x = tensor(&gpu, &[rows, width], storage, &input);
-            let gamma = tensor(&gpu, &[width], Storage::F32, &gamma);
-            let beta = tensor(&gpu, &[width], Storage::F32, &beta);
-            let found = run(&gpu, || layer_norm(&x, &gamma, &beta));
+            let affine = tensor(&gpu, &[2, width], Storage::F32, &[gamma, beta].concat());
+            let found = run(&gpu, || layer_norm(&x, &affine));
             close(&format!("layer_norm {rows}×{width}"), storage, &found, &expected);
         }
     }

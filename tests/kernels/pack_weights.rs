@@ -96,3 +96,28 @@ fn parts_of_a_joint_product() {
 fn geglu_is_interleaved() {
     check(&Case { n: 48, channels: 12, taps: 1, column: 0, width: 48, half: 24, slices: &[20, 12, 16] });
 }
+
+/// A filter of 3×3 becomes four of 2×2, slice by slice.
+#[test]
+fn a_filter_after_a_doubling_is_split() {
+    let (n, channels, padded) = (10, 6, 8);
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let file = Numbers::new(6).take(n * channels * 9, Storage::F32);
+        let packed = gpu.empty("packed", &[8, 2, padded, 12], storage);
+        for (first, rows) in [(0, 4), (4, 6)] {
+            let part: Vec<f32> = file[first * channels * 9..][..rows * channels * 9].to_vec();
+            let slice = tensor(&gpu, &[part.len()], Storage::F32, &part);
+            let (plan, ()) = gpu.record("test", || {
+                let (dtype, taps, column, half) = (0, 9, 0, 0);
+                let slice = &slice;
+                pack_weights(&PackWeights { slice, dtype, first, rows, channels, taps, packed: &packed, column, half });
+            });
+            plan.run();
+        }
+        let case = Case { n, channels, taps: 9, column: 0, width: 12, half: 0, slices: &[] };
+        let expected = crate::whole_filter::phases(&reference(&case, &file, padded), padded * 12, storage);
+        let found = pollster::block_on(packed.read()).expect("read");
+        close("pack_weights in phases", storage, &found, &expected);
+    }
+}

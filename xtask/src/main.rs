@@ -14,7 +14,8 @@ Usage: cargo xtask <command>
   serve [--port 8080] [--dev]   build the wasm package, then serve the page on http://127.0.0.1:8080/
   build [--dev]                 build the wasm package into pkg/
   test                          everything: format, clippy, native tests, browser tests, no-adapter tests
-  bench [ARGS]                  cargo bench, with a Vulkan adapter
+  bench --count [ARGS]          count the work of full-size SD 1.5, beside the work model (benches/count.rs)
+  bench [ARGS]                  measure the steps of a model on a Vulkan adapter (benches/step.rs)
   demo-model [ARGS]             train the model that comes with the page (examples/demo_model), or go on with it
 
 --release is the default; --dev builds faster and runs slower.";

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::gpu::Tensor;
-use crate::kernels::{Gemm, Geometry, Moments, Strip, gemm};
+use crate::kernels::{Gemm, Measured, Moments, Strip, gemm};
 use crate::layers::Conv2d;
 
 use super::ResnetBlock;
@@ -36,7 +36,7 @@ const ALIGNMENT: usize = 256;
 /// A picture by its rows: they lie in memory, or are made when they are asked for.
 pub enum Picture<'a> {
     /// (1, H, W, C).
-    Whole(Tensor),
+    Whole(Measured),
     /// Twice the size of `half`, then filtered.
     Doubled {
         /// (1, H/2, W/2, C').
@@ -84,13 +84,13 @@ impl Room {
     }
 
     /// `x` doubled and filtered, for a block that makes `channels` of it.
-    pub fn double<'a>(&self, x: Tensor, conv: &'a Conv2d, channels: usize) -> Picture<'a> {
+    pub fn double<'a>(&self, x: &Tensor, conv: &'a Conv2d, channels: usize) -> Picture<'a> {
         let size = x.storage().size();
         let doubled = Picture::Doubled { half: x.clone(), conv };
         let [height, width, wide] = doubled.size();
         let aligned = [x.row_bytes(), width * channels * size].iter().all(|row| row % ALIGNMENT == 0);
         if !aligned || self.is_enough_for(doubled.size(), size) {
-            return Picture::Whole(conv.upsample(&x, (height, width)));
+            return Picture::Whole(conv.upsample(x, (height, width)));
         }
         let bytes = |channels: usize| height as u64 * (width * channels * size) as u64;
         if bytes(wide) > self.tensor || !self.holds_both(bytes(wide), bytes(channels)) {
@@ -98,9 +98,9 @@ impl Room {
         }
         let whole = x.gpu().result(&[1, height, width, conv.channels()], x.storage());
         for rows in split(height, self.rows(whole.row_bytes(), whole.bytes())) {
-            double(conv, &x, &rows, &whole.rows(rows.clone()));
+            double(conv, x, &rows, &whole.rows(rows.clone()));
         }
-        Picture::Whole(whole)
+        Picture::Whole(whole.into())
     }
 }
 
@@ -108,7 +108,7 @@ impl Picture<'_> {
     /// H, W, C.
     fn size(&self) -> [usize; 3] {
         match self {
-            Picture::Whole(x) => [x.shape()[1], x.shape()[2], x.shape()[3]],
+            Picture::Whole(Measured { tensor, .. }) => [tensor.shape()[1], tensor.shape()[2], tensor.shape()[3]],
             Picture::Doubled { half, conv } => [half.shape()[1] * 2, half.shape()[2] * 2, conv.channels()],
         }
     }
@@ -116,7 +116,7 @@ impl Picture<'_> {
     /// One that has its storage and its GPU.
     fn like(&self) -> &Tensor {
         match self {
-            Picture::Whole(x) => x,
+            Picture::Whole(x) => &x.tensor,
             Picture::Doubled { half, .. } => half,
         }
     }
@@ -124,31 +124,31 @@ impl Picture<'_> {
     /// (1, rows, W, C).
     fn rows(&self, rows: &Range<usize>) -> Tensor {
         match self {
-            Picture::Whole(x) => x.rows(rows.clone()),
+            Picture::Whole(x) => x.tensor.rows(rows.clone()),
             Picture::Doubled { half, conv } => {
+                // Two rows are made of each of the half.
                 let [_, width, channels] = self.size();
-                let out = half.gpu().result(&[1, rows.len(), width, channels], half.storage());
-                double(conv, half, rows, &out);
-                out
+                let even = rows.start / 2 * 2..rows.end.next_multiple_of(2);
+                let out = half.gpu().result(&[1, even.len(), width, channels], half.storage());
+                double(conv, half, &even, &out);
+                out.rows(rows.start - even.start..rows.end - even.start)
             }
         }
     }
 }
 
-/// `out` becomes `rows` of `half`, doubled and filtered.
+/// `out` becomes `rows` of `half`, doubled and filtered; they begin and end with a row of the half.
 fn double(conv: &Conv2d, half: &Tensor, rows: &Range<usize>, out: &Tensor) {
     let needed = around(rows, 1, half.shape()[1] * 2);
     let lower = needed.start / 2..needed.end.div_ceil(2);
     let input = half.rows(lower.clone());
-    let product = conv.product(&input);
-    let geometry = Geometry { stretched: Some((lower.len() * 2, out.shape()[2])), ..product.geometry };
     let strip = Strip { above: rows.start - lower.start * 2, out, add: false };
-    gemm(&Gemm { geometry, strip: Some(strip), ..product });
+    gemm(&Gemm { strip: Some(strip), ..conv.product(&input) });
 }
 
 impl ResnetBlock {
     /// [`forward`](Self::forward) without skip and time embedding, in strips where `room` wants them.
-    pub fn forward_in(&self, x: &Picture, room: &Room) -> Tensor {
+    pub fn forward_in(&self, x: &Picture, room: &Room) -> Measured {
         let ([height, width, channels], size) = (x.size(), x.like().storage().size());
         let widest = channels.max(self.channels());
         if let Picture::Whole(x) = x {
@@ -165,10 +165,15 @@ impl ResnetBlock {
             self.norm1.measure(&x.rows(rows), &mut moments);
         }
         let block = InStrips { block: self, x, moments, strips };
-        match x {
-            Picture::Whole(x) if self.conv_shortcut.is_none() && !room.holds_both(x.bytes(), out) => block.in_place(x),
+        let result = match x {
+            Picture::Whole(Measured { tensor, .. })
+                if self.conv_shortcut.is_none() && !room.holds_both(tensor.bytes(), out) =>
+            {
+                block.in_place(tensor)
+            }
             _ => block.beside(),
-        }
+        };
+        result.into()
     }
 }
 

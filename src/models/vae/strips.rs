@@ -1,7 +1,7 @@
 //! The decoder within little memory.
 
 use crate::gpu::Tensor;
-use crate::kernels::{Gemm, Strip, gemm};
+use crate::kernels::{Gemm, Measure, Measured, Strip, gemm, gemm_measured};
 
 use super::super::blocks::{Picture, Room, around, split};
 use super::Vae;
@@ -42,7 +42,8 @@ impl Vae {
         let room = &room.at_least(self.least(latents));
 
         // 1. in
-        let h = self.conv_in.forward(&self.post_quant_conv.forward(latents));
+        let h = self.post_quant_conv.forward(latents);
+        let h = gemm_measured(&self.conv_in.product(&h), Measure::Channels);
 
         // 2. middle
         let mut h = self.mid_block.forward(&h);
@@ -52,7 +53,7 @@ impl Vae {
         for block in &self.up_blocks {
             for resnet in &block.resnets {
                 let x = match doubling.take() {
-                    Some(conv) => room.double(h, conv, resnet.channels()),
+                    Some(conv) => room.double(&h.tensor, conv, resnet.channels()),
                     None => Picture::Whole(h),
                 };
                 h = resnet.forward_in(&x, room);
@@ -64,11 +65,13 @@ impl Vae {
         self.out_in(&h, room)
     }
 
-    fn out_in(&self, h: &Tensor, room: &Room) -> Tensor {
-        let &[_, height, width, channels] = h.shape() else { panic!("vae: {:?}", h.shape()) };
-        if room.is_enough_for([height, width, channels], h.storage().size()) {
+    fn out_in(&self, h: &Measured, room: &Room) -> Tensor {
+        let shape = h.tensor.shape();
+        let &[_, height, width, channels] = shape else { panic!("vae: {shape:?}") };
+        if room.is_enough_for([height, width, channels], h.tensor.storage().size()) {
             return self.conv_out.forward(&self.conv_norm_out.silu(h, None));
         }
+        let h = &h.tensor;
         let gpu = h.gpu();
         let rows = room.rows(h.row_bytes(), h.bytes());
         let mut moments = self.conv_norm_out.moments(gpu, height * width, rows * width);
