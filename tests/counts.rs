@@ -38,6 +38,8 @@ fn a_picture_of_512_pixels_keeps_the_limits() {
     let Stats { dispatches, flops, .. } = run.plan("clip").stats;
     assert_eq!((dispatches, flops), (62, 26_597_007_360));
 
+    assert!(run.peak <= 2_300_000_000, "{} bytes at most", run.peak);
+
     for plan in &run.plans {
         for dispatch in &plan.dispatches {
             assert!(dispatch.largest <= 128 * MIB, "{}: {dispatch:?}", plan.label);

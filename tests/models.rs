@@ -8,7 +8,7 @@ mod support;
 use support::{Fixture, STORAGES, gpu, model, relative_error, run, tensor, to_nhwc};
 use wordbrush::files::{Checkpoint, taesd_file};
 use wordbrush::gpu::{Gpu, Storage};
-use wordbrush::models::{Clip, Taesd, Unet, Vae};
+use wordbrush::models::{Clip, ClipEmbeddings, Taesd, Unet, Vae};
 use wordbrush::reference::Reference;
 use wordbrush::weights::Weights;
 
@@ -16,6 +16,7 @@ const MODELS: [&str; 3] = ["four_levels", "three_levels", "two_levels"];
 
 struct Networks {
     gpu: Gpu,
+    words: ClipEmbeddings,
     clip: Clip,
     unet: Unet,
     vae: Vae,
@@ -25,13 +26,14 @@ fn open(name: &str, storage: Storage) -> Networks {
     pollster::block_on(async {
         let gpu = gpu(storage);
         let weights = Weights::new(&gpu, Checkpoint::open(vec![model(name)]).await.expect("a checkpoint"));
-        let clip = Clip::load(&weights.at("text_encoder")).expect("clip");
-        let unet = Unet::load(&weights.at("unet"), clip.width()).expect("unet");
+        let words = ClipEmbeddings::load(&weights.at("text_encoder")).expect("words");
+        let clip = Clip::load(&weights.at("text_encoder"), words.width()).expect("clip");
+        let unet = Unet::load(&weights.at("unet"), words.width()).expect("unet");
         let vae = Vae::load(&weights.at("vae")).expect("vae");
         let mut filling = weights.fill();
         while filling.step().await.expect("filling") {}
         assert_eq!(filling.loaded(), filling.total());
-        Networks { gpu, clip, unet, vae }
+        Networks { gpu, words, clip, unet, vae }
     })
 }
 
@@ -48,11 +50,11 @@ fn clip() {
         let fixture = Fixture::read(&format!("{name}.clip"));
         for storage in STORAGES {
             let networks = open(name, storage);
-            let width = networks.clip.width();
+            let width = networks.words.width();
             for (windows, skip) in [(1, 1), (2, 1), (2, 2)] {
                 let mut rows = fixture.numbers("rows")[..windows * 77 * width].to_vec();
                 for (i, row) in rows.chunks_mut(width).enumerate() {
-                    let position = networks.clip.position(i % 77).expect("a position");
+                    let position = networks.words.position(i % 77).expect("a position");
                     row.iter_mut().zip(position).for_each(|(x, place)| *x += place);
                 }
                 let rows = tensor(&networks.gpu, &[windows, 77, width], storage, &rows);
@@ -198,7 +200,7 @@ fn candle_agrees() {
             Reference::open(&Checkpoint::open(vec![model(name)]).await.expect("a checkpoint")).await.expect("candle")
         });
         let mut numbers = support::Numbers::new(42);
-        let width = networks.clip.width();
+        let width = networks.words.width();
         let (h, w, tokens) = (10, 14, 77);
         let latents = numbers.take(2 * 4 * h * w, Storage::F32);
         let context = numbers.take(2 * tokens * width, Storage::F32);
@@ -218,7 +220,7 @@ fn candle_agrees() {
         let theirs = reference.text(rows, 1, 1).expect("candle's clip");
         let mut ours = rows.to_vec();
         for (i, row) in ours.chunks_mut(width).enumerate() {
-            let position = networks.clip.position(i).expect("a position");
+            let position = networks.words.position(i).expect("a position");
             row.iter_mut().zip(position).for_each(|(x, place)| *x += place);
         }
         let rows = tensor(&networks.gpu, &[1, tokens, width], Storage::F32, &ours);

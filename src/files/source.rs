@@ -21,6 +21,11 @@ pub trait Source {
     /// # Errors
     /// [`Code::Truncated`] past the end, [`Code::Read`] when the medium fails.
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>>;
+
+    /// Reading a part again later costs little: no network is between.
+    fn is_local(&self) -> bool {
+        false
+    }
 }
 
 /// The error for a range that leaves the file.
@@ -54,6 +59,10 @@ impl Source for MemorySource {
 
     fn size(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
@@ -96,6 +105,10 @@ impl Source for DiskSource {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {

@@ -23,38 +23,24 @@ struct EncoderLayer {
     fc2: Linear,
 }
 
-/// The text encoder. Token rows are looked up on the CPU, so that an embedding's vectors are simply more rows.
-pub struct Clip {
+/// What tokens are to the text encoder: rows, looked up on the CPU, so that an embedding's vectors are simply more rows.
+pub struct ClipEmbeddings {
     token_embedding: Rc<RefCell<Rows>>,    // (49408, width)
     position_embedding: Rc<RefCell<Rows>>, // (77, width)
-    layers: Vec<EncoderLayer>,
-    final_layer_norm: LayerNorm,
     width: usize,
 }
 
-impl Clip {
-    /// The encoder at `w`; an activation other than CLIP's quick GELU is refused.
+impl ClipEmbeddings {
+    /// Those of the encoder at `w`.
     ///
     /// # Errors
     /// When tensors are missing or have other shapes.
     pub fn load(w: &Weights) -> Result<Self> {
-        let config = w.checkpoint().config.clone();
-        if let Some(other) = config.text_activation.filter(|name| name != "quick_gelu") {
-            let sentence = format!(
-                "the text encoder's activation is {other}; Stable Diffusion 1.5 has quick_gelu (SD 2.x has gelu)"
-            );
-            return Err(Error::new(Code::WrongFamily, sentence));
-        }
-        let w = w.at("text_model");
-        let embeddings = w.at("embeddings");
-        let width = *embeddings.shape("token_embedding.weight")?.last().unwrap_or(&0);
-        let heads = config.text_heads.unwrap_or((width / HEAD_DIM).max(1));
-        let layers = w.at("encoder").list("layers");
+        let w = w.at("text_model.embeddings");
+        let width = *w.shape("token_embedding.weight")?.last().unwrap_or(&0);
         Ok(Self {
-            token_embedding: embeddings.rows("token_embedding.weight", width)?,
-            position_embedding: embeddings.rows("position_embedding.weight", width)?,
-            layers: layers.iter().map(|w| EncoderLayer::load(w, width, heads)).collect::<Result<_>>()?,
-            final_layer_norm: LayerNorm::load(&w.at("final_layer_norm"), width)?,
+            token_embedding: w.rows("token_embedding.weight", width)?,
+            position_embedding: w.rows("position_embedding.weight", width)?,
             width,
         })
     }
@@ -77,6 +63,35 @@ impl Clip {
     /// The row added at a position of a window.
     pub fn position(&self, position: usize) -> Option<Vec<f32>> {
         self.position_embedding.borrow().row(position)
+    }
+}
+
+/// The text encoder's layers.
+pub struct Clip {
+    layers: Vec<EncoderLayer>,
+    final_layer_norm: LayerNorm,
+}
+
+impl Clip {
+    /// The encoder at `w`, for rows so wide; an activation other than CLIP's quick GELU is refused.
+    ///
+    /// # Errors
+    /// When tensors are missing or have other shapes.
+    pub fn load(w: &Weights, width: usize) -> Result<Self> {
+        let config = w.checkpoint().config.clone();
+        if let Some(other) = config.text_activation.filter(|name| name != "quick_gelu") {
+            let sentence = format!(
+                "the text encoder's activation is {other}; Stable Diffusion 1.5 has quick_gelu (SD 2.x has gelu)"
+            );
+            return Err(Error::new(Code::WrongFamily, sentence));
+        }
+        let w = w.at("text_model");
+        let heads = config.text_heads.unwrap_or((width / HEAD_DIM).max(1));
+        let layers = w.at("encoder").list("layers");
+        Ok(Self {
+            layers: layers.iter().map(|w| EncoderLayer::load(w, width, heads)).collect::<Result<_>>()?,
+            final_layer_norm: LayerNorm::load(&w.at("final_layer_norm"), width)?,
+        })
     }
 
     /// Hidden states of windows of rows, with positions added already: (windows, 77, C) → (windows, 77, C).

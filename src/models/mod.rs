@@ -9,7 +9,7 @@ pub mod vae;
 pub mod vae_encoder;
 
 pub use blocks::Room;
-pub use clip::Clip;
+pub use clip::{Clip, ClipEmbeddings};
 pub use taesd::Taesd;
 pub use unet::Unet;
 pub use vae::Vae;

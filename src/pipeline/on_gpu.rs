@@ -1,6 +1,7 @@
 //! The networks on the GPU, and a picture in the making there: what is recorded, replayed and read back.
 
 mod prompts;
+mod text_encoder;
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -8,24 +9,20 @@ use std::ops::Range;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
-use crate::kernels::{
-    HEAD, ROW, Rescale, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, weigh_tokens,
-    weigh_windows,
-};
+use crate::kernels::{HEAD, ROW, Rescale, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len};
 use crate::models::unet::Prepared;
-use crate::models::{Clip, Unet, Vae};
-use crate::prompt::{Syntax, WINDOW};
+use crate::models::{Unet, Vae};
 use crate::weights::{Filling, Weights};
 
-use super::conditioning::outside;
 use super::decoders::Decoders;
-use super::networks::{Canvas, DENOISED, NOISE, Networks, Repaint, Start, Step, Windows};
-use prompts::{Prompts, table};
+use super::networks::{Canvas, DENOISED, NOISE, Networks, Repaint, Start, Step};
+use prompts::Prompts;
+use text_encoder::TextEncoder;
 
 /// A checkpoint's networks on the GPU.
 pub(super) struct OnGpu {
     gpu: Gpu,
-    clip: Clip,
+    text_encoder: TextEncoder,
     unet: Unet,
     decoders: Decoders,
     filling: Filling,
@@ -37,12 +34,12 @@ impl OnGpu {
         let gpu = Gpu::open(options).await?;
         let encoder = checkpoint.clone();
         let weights = Weights::new(&gpu, checkpoint);
-        let clip = Clip::load(&weights.at("text_encoder"))?;
-        let unet = Unet::load(&weights.at("unet"), clip.width())?;
+        let text_encoder = TextEncoder::load(&weights)?;
+        let unet = Unet::load(&weights.at("unet"), text_encoder.embeddings().width())?;
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
         gpu.finish().await?;
-        Ok(Self { decoders: Decoders::new(&gpu, vae, encoder), gpu, clip, unet, filling })
+        Ok(Self { decoders: Decoders::new(&gpu, vae, encoder), gpu, text_encoder, unet, filling })
     }
 
     async fn load_slice(&mut self) -> Result<bool> {
@@ -50,35 +47,6 @@ impl OnGpu {
             return Ok(true);
         }
         self.decoders.load_slice().await
-    }
-
-    /// Encodes all windows into one bank of weighed rows (windows, 77, C).
-    fn encode(&self, windows: &Windows, clip_skip: usize) -> Result<Tensor> {
-        let (gpu, shape) = (&self.gpu, [windows.count, WINDOW, self.clip.width()]);
-        let rows = gpu.upload("rows", &shape, gpu.storage(), &self.placed(&windows.rows)?);
-        let weights = windows.weights.as_ref().map(|(syntax, weights)| (*syntax, table(gpu, *syntax, weights)));
-        let (plan, bank) = gpu.record("clip", || {
-            let hidden = self.clip.forward(&rows, clip_skip);
-            let rows = match &weights {
-                None => hidden,
-                Some((Syntax::A1111, weights)) => weigh_windows(&hidden, weights),
-                Some((Syntax::Comfy, weights)) => {
-                    let rows = gpu.result(&shape, gpu.storage());
-                    weigh_tokens(&hidden, weights, &rows);
-                    rows
-                }
-            };
-            rows.keep()
-        });
-        plan.run();
-        Ok(bank)
-    }
-
-    /// Rows (windows, 77, C) with their positions added.
-    fn placed(&self, rows: &[f32]) -> Result<Vec<f32>> {
-        let position = |i| self.clip.position(i).ok_or_else(|| outside("position", i));
-        let places = (0..WINDOW).map(position).collect::<Result<Vec<_>>>()?.concat();
-        Ok(rows.iter().zip(places.iter().cycle()).map(|(word, place)| word + place).collect())
     }
 }
 
@@ -88,15 +56,15 @@ impl Networks for OnGpu {
     }
 
     fn text_width(&self) -> usize {
-        self.clip.width()
+        self.text_encoder.embeddings().width()
     }
 
     fn token(&self, id: u32) -> Option<Vec<f32>> {
-        self.clip.token(id)
+        self.text_encoder.embeddings().token(id)
     }
 
     fn word(&self, row: &[f32]) -> Vec<f32> {
-        self.clip.word(row)
+        self.text_encoder.embeddings().word(row)
     }
 
     fn load(&mut self) -> LocalFuture<'_, Result<bool>> {
@@ -160,6 +128,8 @@ impl Networks for OnGpu {
     }
 
     fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
+        // Decoding is where most memory is needed, and the prompts are encoded by now.
+        self.text_encoder.give_back();
         Box::pin(self.decoders.decode(latents, size, tiled))
     }
 
@@ -196,7 +166,7 @@ struct OnGpuCanvas {
 impl OnGpuCanvas {
     async fn begin(networks: &OnGpu, start: &Start) -> Result<Self> {
         let (gpu, [h, w], r, n) = (&networks.gpu, start.size, start.registers, start.pictures);
-        let bank = networks.encode(&start.windows, start.clip_skip)?;
+        let bank = networks.text_encoder.encode(&start.windows, start.clip_skip).await?;
         let mut prompts = Prompts::new(bank, start.prompts.len(), start.longest);
         prompts.show(&start.prompts);
         let prepared = networks.unet.prepare(&start.timesteps, &prompts.context, &prompts.lengths);

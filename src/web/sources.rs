@@ -45,6 +45,10 @@ impl Source for BlobSource {
         self.blob.size() as u64
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
         Box::pin(async move {
             let end = offset.saturating_add(length as u64);

@@ -70,7 +70,8 @@ impl Filling {
         self.shared.gpu.finish().await?;
         let more = self.next < self.jobs.len();
         if !more {
-            self.slice = None;
+            // The tensors are their layers' alone from now on: a layer that is dropped gives its memory back.
+            (self.slice, self.jobs, self.next) = (None, Vec::new(), 0);
         }
         Ok(more)
     }

@@ -47,6 +47,10 @@ impl Source for SparseSource {
         self.size
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn read(&self, offset: u64, length: usize) -> LocalFuture<'_, Result<Vec<u8>>> {
         Box::pin(async move {
             if offset + length as u64 > self.size {
