@@ -9,6 +9,7 @@ mod image;
 mod init;
 mod library;
 mod model;
+mod needs;
 mod networks;
 mod on_cpu;
 mod on_gpu;
@@ -37,6 +38,7 @@ pub use image::Image;
 pub use init::{Init, Picture};
 pub use library::Craft;
 pub use model::Model;
+pub use needs::{Needs, needs};
 pub use params::{Decoder, Params};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
