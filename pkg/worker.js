@@ -4,7 +4,10 @@
 // abort ends the job there, and quick calls (embeddings, tokens, memory) are answered there instead of after the picture.
 // While there is nothing else to do, the model is hashed slice by slice, for the recipes of its pictures.
 //
-// A worker without a model reads and writes recipes.
+// A worker without a model reads and writes recipes, looks at models, and brings them into the store.
+
+import { keyOf } from './store/manifest.js';
+import { keepFile, openStored, openUrl } from './store/open.js';
 
 let engine = null;
 let inEngine = false; // within an awaited call, when the engine must not be called again
@@ -14,6 +17,7 @@ let hashed = true;
 let modelBytes = 0;
 const waiting = [];
 const aborted = new Set();
+const transfers = new Map(); // call → Blocks that it waits for
 const unseen = new Set(); // calls whose last preview the page has not looked at yet
 const breath = new MessageChannel();
 
@@ -27,15 +31,21 @@ const QUICK = {
   tokens: ({ prompt, promptSyntax }) => engine.tokens(prompt, promptSyntax),
   memory: () => engine.memory(),
 };
-const JOBS = { open, openVae, generate, readRecipe, recipeText, dispose };
+const JOBS = { open, openVae, generate, readRecipe, recipeText, modelNeeds, store, dispose };
 
 self.onmessage = ({ data }) => {
-  if (data.type === 'abort') aborted.add(data.id);
+  if (data.type === 'abort') abort(data.id);
   else if (data.type === 'seen') unseen.delete(data.id);
   else if (data.type in JOBS) queue(data);
   else if (inEngine) waiting.push(data);
   else answer(data, QUICK[data.type]);
 };
+
+function abort(id) {
+  aborted.add(id);
+  // Who waits for the network would not look up.
+  for (const blocks of transfers.get(id) ?? []) blocks.close();
+}
 
 function queue(call) {
   jobsLeft += 1;
@@ -122,35 +132,127 @@ function stopIfAborted(id) {
   if (aborted.has(id)) throw Object.assign(new Error('Stopped.'), { code: 'ABORTED' });
 }
 
-async function open({ id, files, options }) {
+async function open({ id, files, options, store }) {
   const report = (phase) => {
     self.postMessage({ id, event: { phase, loaded: engine?.loaded ?? 0, total: engine?.total ?? 0 } });
   };
   report('open');
-  const { Engine } = await importEngine();
-  engine = await turn(() => Engine.open(files, options));
-  await loadAll(id, () => report('load'));
+  const wasm = await importEngine();
+  let opened;
+  await withFiles(id, files, { kind: 'model', store }, async (sources, arriving) => {
+    const needs = await turn(() => wasm.modelNeeds(sources, { dtype: options.dtype }));
+    self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs } });
+    engine = await turn(() => wasm.Engine.open(sources, options));
+    await loadAll(id, () => { if (!arriving()) report('load'); });
+    opened = sources;
+  });
   report('ready');
+  // A model that is only in memory is not downloaded a second time for its hash.
+  hashed = opened.some(({ isStored }) => isStored === false);
   modelBytes = engine.total;
-  // A model from a URL is not downloaded a second time for its hash.
-  hashed = files.some(({ url }) => url);
   return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
 }
 
-async function openVae({ id, files }) {
+async function openVae({ id, files, store }) {
   const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total } });
   stopIfAborted(id);
   report('open', 0, 0);
-  const kind = await turn(() => engine.openVae(files));
-  const total = engine.total - modelBytes;
-  try {
-    await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
-  } catch (error) {
-    engine.dropVae();
-    throw error;
-  }
+  let total;
+  const kind = await withFiles(id, files, { kind: 'vae', store }, async (sources, arriving) => {
+    const kind = await turn(() => engine.openVae(sources));
+    total = engine.total - modelBytes;
+    try {
+      await loadAll(id, () => { if (!arriving()) report('load', Math.max(0, engine.loaded - modelBytes), total); });
+    } catch (error) {
+      engine.dropVae();
+      throw error;
+    }
+    return kind;
+  });
   report('ready', total, total);
   return kind;
+}
+
+// Tells what a model would take: of one at an address, only its header is fetched.
+async function modelNeeds({ id, files, options }) {
+  const { modelNeeds: read } = await importEngine();
+  return withFiles(id, files, { kind: 'model', store: false, block: HEADER }, (sources) => read(sources, options));
+}
+
+const HEADER = 512 * 1024;
+
+// Brings a model into the store without loading it.
+async function store({ id, files: [file], kind }) {
+  const tell = teller(id);
+  const { key, blocks } = file.blob ? await keepFile(new File([file.blob], file.name, file.blob), { kind, tell })
+    : { blocks: await openUrl(file, { kind, store: true, tell }) };
+  transfers.set(id, [blocks]);
+  try {
+    stopIfAborted(id);
+    await blocks.whenStored();
+  } finally {
+    transfers.delete(id);
+    await blocks.close();
+  }
+  return key ?? keyOf(file.url);
+}
+
+// Calls `work` with the files as the engine reads them. What it refuses does not stay in the store; what was stopped does, to go on
+// from there.
+async function withFiles(id, files, how, work) {
+  const opened = [];
+  transfers.set(id, opened);
+  const tell = teller(id);
+  const arriving = () => opened.some(({ isArriving }) => isArriving);
+  let discard = false;
+  try {
+    const sources = [];
+    for (const file of files) {
+      const sends = file.url ? await openUrl(file, { ...how, tell }) : file.stored && await openStored(file.stored, { tell });
+      if (sends) opened.push(sends);
+      sources.push(sends || file);
+      stopIfAborted(id);
+    }
+    const value = await work(sources, arriving).catch((error) => {
+      discard = REFUSED.has(error.code);
+      throw addressed(error, opened);
+    });
+    for (const blocks of opened) {
+      if (arriving()) await blocks.whenStored().catch(() => {}); // Why not was told.
+      stopIfAborted(id);
+      await (how.block ? blocks.close() : blocks.settle());
+    }
+    return value;
+  } catch (error) {
+    for (const blocks of opened) await blocks.close({ discard });
+    throw error;
+  } finally {
+    transfers.delete(id);
+  }
+}
+
+// What makes a file useless, whoever loads it and wherever.
+const REFUSED = new Set([
+  'TRUNCATED', 'HTML_PAGE', 'LFS_POINTER', 'UNKNOWN_FORMAT', 'BAD_SAFETENSORS', 'WRONG_FAMILY', 'MISSING_TENSORS', 'WRONG_SHAPE',
+  'WRONG_DTYPE', 'EMPTY_FILE',
+]);
+
+function addressed(error, opened) {
+  const [{ url } = {}] = opened;
+  if (!url || !REFUSED.has(error.code) || error.message.includes(url)) return error;
+  const message = `${error.message.replace(/\.?$/, '.')} It came from ${url}.`;
+  return Object.assign(new Error(message), { code: error.code });
+}
+
+// What happens to a transfer, as events of a call, not more often than a page can show.
+function teller(id) {
+  let told = -Infinity;
+  const report = (phase) => (loaded, total) => {
+    if (loaded < total && performance.now() - told < 100) return;
+    told = performance.now();
+    self.postMessage({ id, event: { phase, loaded, total } });
+  };
+  return { progress: report('download'), waiting: report('wait'), note: (note) => self.postMessage({ id, event: { note } }) };
 }
 
 async function loadAll(id, report) {
