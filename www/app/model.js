@@ -5,6 +5,7 @@ import { modelName } from '../ui/files.js';
 import { bytes, duration, sentences } from '../ui/format.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
 import { countTokens } from './picture.js';
+import { showShelf } from './shelf.js';
 import { $, app, form, kept, loadProgress, messages } from './state.js';
 
 let recovered = -Infinity; // when a crash was last answered
@@ -15,9 +16,15 @@ export async function loadModel(chosen) {
   app.loading = control;
   const name = modelName(chosen);
   messages.clear('model');
+  showNote('');
   $('model-status').textContent = `Loading ${name}…`;
+  $('stop-loading').hidden = false;
+  const onProgress = (progress) => {
+    if (progress.needs) $('model-status').textContent = sentences(`Loading ${name}…`, memoryNeeded(progress.needs));
+    showLoad(progress);
+  };
   try {
-    const next = await StableDiffusion.load(chosen, { onProgress: showLoad, signal: control.signal });
+    const next = await StableDiffusion.load(chosen, { onProgress, signal: control.signal });
     const [old, pictureOfOld] = [app.sd, app.made];
     if (chosen !== app.source) app.vae = null;
     offerTaesd(false);
@@ -26,12 +33,11 @@ export async function loadModel(chosen) {
     leaveExample();
     for (const file of kept.keys()) await addEmbedding(file);
   } catch (error) {
-    if (control.signal.aborted) return; // a newer choice took its place
-    messages.show('model', error);
+    if (app.loading !== control) return; // a newer choice took its place
+    if (!control.signal.aborted) messages.show('model', error);
   }
   app.loading = null;
-  loadProgress.hide();
-  document.title = 'Wordbrush';
+  endLoad();
   for (const file of [app.vae, app.taesd]) if (app.sd && file) await loadVae(file);
   showModel();
   showEmbeddings();
@@ -44,15 +50,38 @@ function leaveExample() {
   app.example = null;
 }
 
-export function showLoad({ loaded, total, bytesPerSecond, etaSeconds }) {
+const PHASES = {
+  wait: 'Waiting for another tab, which downloads this model',
+  download: 'Downloading',
+  load: 'Onto the GPU',
+};
+
+export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, etaSeconds, note }) {
+  if (note) showNote(note);
   const known = total > 0;
   const rate = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : '';
   const left = etaSeconds === null ? '' : `, about ${duration(etaSeconds)} left`;
-  loadProgress.show(known ? loaded / total : null, known ? `${bytes(loaded)} of ${bytes(total)}${rate}${left}` : 'Reading the header…');
+  const what = known && PHASES[phase] ? `${PHASES[phase]}: ${bytes(loaded)} of ${bytes(total)}${rate}${left}` : 'Reading the header…';
+  loadProgress.show(known ? loaded / total : null, what);
   if (known) document.title = `[${Math.floor((100 * loaded) / total)}%] Wordbrush`;
 }
 
+export function endLoad() {
+  loadProgress.hide();
+  $('stop-loading').hidden = true;
+  document.title = 'Wordbrush';
+}
+
+export function showNote(sentence) {
+  $('load-note').textContent = sentence;
+}
+
+export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
+  return `It takes about ${bytes(gpuPeakBytes)} of the GPU’s memory: ${bytes(weightBytes)} for its weights, the rest to make a picture of 512×512`;
+}
+
 function showModel() {
+  showShelf();
   $('model').classList.toggle('filled', app.sd !== null);
   if (!app.sd) {
     $('model-status').textContent = 'No model yet.';
@@ -66,18 +95,24 @@ function showModel() {
 
 export async function loadVae(file) {
   messages.clear('vae');
+  showNote('');
   if (!app.sd) return messages.show('vae', 'Load a model first, then its VAE.');
+  const control = new AbortController();
+  app.loading = control;
+  $('stop-loading').hidden = false;
   try {
-    const kind = await app.sd.loadVae(file, { onProgress: showLoad });
+    const kind = await app.sd.loadVae(file, { onProgress: showLoad, signal: control.signal });
     app[kind] = file;
     if (kind === 'taesd') offerTaesd(true);
   } catch (error) {
-    if (error.code === 'DISPOSED') return;
+    if (error.code === 'DISPOSED' || control.signal.aborted) return;
     messages.show('vae', error);
     recover(error);
   } finally {
-    loadProgress.hide();
-    document.title = 'Wordbrush';
+    if (app.loading === control) {
+      app.loading = null;
+      endLoad();
+    }
     showModel();
   }
 }
