@@ -184,7 +184,7 @@ const HEADER = 512 * 1024;
 // Brings a model into the store without loading it.
 async function store({ id, files: [file], kind }) {
   const tell = teller(id);
-  const { key, blocks } = file.blob ? await keepFile(new File([file.blob], file.name, file.blob), { kind, tell })
+  const { key, blocks } = file.blob ? await keepFile(new File([file.blob], file.name, { lastModified: file.blob.lastModified }), { kind, tell })
     : { blocks: await openUrl(file, { kind, store: true, tell }) };
   transfers.set(id, [blocks]);
   try {
@@ -218,7 +218,7 @@ async function withFiles(id, files, how, work) {
       throw addressed(error, opened);
     });
     for (const blocks of opened) {
-      if (arriving()) await blocks.whenStored().catch(() => {}); // Why not was told.
+      await blocks.whenStored().catch(() => {}); // Why not was told.
       stopIfAborted(id);
       await (how.block ? blocks.close() : blocks.settle());
     }

@@ -44,7 +44,7 @@ export class Blocks {
   get url() { return this.#manifest.url; }
   // In the store as a whole, or still on its way there.
   get isStored() { return this.#place !== null && this.#notStored === null; }
-  get isArriving() { return this.#pumping !== null && this.#storing; }
+  get isArriving() { return this.#pumping !== null && this.#arrived < this.size; }
 
   async read(offset, length) {
     const bytes = new Uint8Array(length);
@@ -120,6 +120,7 @@ export class Blocks {
     const what = `Block ${i + 1} of ${blocks.length} of ${name} in this browser’s storage is damaged or gone`;
     if (!url) throw failure('READ', `${what} (its SHA-256 is not what was stored). Delete it there, and choose the file again.`);
     blocks[i] = null;
+    this.#arrived = stored(this.#manifest);
     this.#tell.note(`${what}: it is fetched again.`);
     try {
       if (!this.#place.isWriting) await this.#place.toWriting();

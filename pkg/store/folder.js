@@ -60,6 +60,7 @@ async function clear(directory, key) {
 }
 
 export async function remove(key) {
+  if (!/^[0-9a-f]{32}$/.test(key)) throw failure('BAD_OPTION', `${key} is not the key of a stored model.`);
   const directory = await folder();
   const release = await lock(key, { signal: AbortSignal.timeout(GRACE) }).catch(() => {
     throw failure('BUSY', 'This model is being downloaded or loaded, perhaps in another tab: stop that first.');

@@ -229,6 +229,9 @@ test('nothing is asked of another server before a person asks; then the policy l
   await loaded('v1-5-pruned-emaonly-fp16.safetensors');
   assert.deepEqual([...new Set(asked)], [url]);
   assert.deepEqual(problems, []);
+  // Models are the worker's to fetch: a script that got into the page could send nothing away.
+  const sent = await page.evaluate((url) => fetch(url).then(() => 'sent', () => 'refused'), url);
+  assert.equal(sent, 'refused');
 });
 
 test('in the dark, and on a narrow screen, nothing is cut off', async () => {
