@@ -301,6 +301,18 @@ test('no room: it is loaded all the same, the numbers are told, and no part stay
   assert.equal((await models(page))[0].complete, true);
 });
 
+test('a file that is larger than all the room there is: told before anything of it is stored', async () => {
+  far.files.set('m.safetensors', { bytes: BYTES, says: 6e12 });
+  const page = await blank();
+  const { name, notes } = await page.evaluate((source) => {
+    const control = new AbortController();
+    return wb.load(source, { signal: control.signal, onProgress: ({ note }) => note && control.abort() });
+  }, far.link('m.safetensors'));
+  assert.equal(name, 'AbortError');
+  assert.match(notes[0], /^m\.safetensors \(5587\.94 GiB\) is not kept: this browser’s storage has no room for it, .* of .* are in use\.$/);
+  assert.equal(await page.evaluate(async () => await wb.file('')), null);
+});
+
 test('the storage is cleared while a model comes: it is loaded all the same', async () => {
   far.files.set('m.safetensors', { bytes: BYTES, pace: 400_000 });
   const page = await blank();

@@ -7,6 +7,7 @@ import { Changed, Download } from '../../pkg/store/download.js';
 import { BLOCK, create, isComplete, keyOf, lengthOf, missing, parse, stored } from '../../pkg/store/manifest.js';
 import { Rate } from '../../pkg/store/rate.js';
 import { TRIES, passes, pause, retryAfter } from '../../pkg/store/retry.js';
+import { KNOWN, readAddress } from '../../www/ui/addresses.js';
 import { hub, model, sha256 } from './lib/hub.js';
 
 let server;
@@ -73,6 +74,27 @@ test('speed: over the last five seconds, time left once it has settled, anew whe
   assert.ok(late.bytesPerSecond > 0 && Number.isFinite(late.etaSeconds));
   now += 10;
   assert.deepEqual(rate.at(0, 1000), { bytesPerSecond: null, etaSeconds: null });
+});
+
+test('addresses as people paste them', () => {
+  const own = 'http://localhost:8000';
+  const file = 'https://huggingface.co/owner/repository/resolve/main/a%20b.safetensors';
+  const read = (text) => readAddress(text, own);
+  for (const { url } of KNOWN) assert.equal(read(url).url, url);
+  assert.deepEqual(read(`  ${file}#files\n`), { url: file, name: 'a b.safetensors' });
+  for (const text of [file.replace('resolve', 'blob'), file.replace('https://huggingface.co', 'https://hf.co'), file.replace('https://', '')]) {
+    assert.equal(read(text).url, file, text);
+  }
+  assert.equal(read(`${file}?download=true`).url, `${file}?download=true`);
+  assert.equal(read('https://example.com/blob/m.safetensors').url, 'https://example.com/blob/m.safetensors');
+  assert.equal(read(`${own}/m.safetensors`).name, 'm.safetensors');
+  assert.equal(read('https://example.com/%ff').name, '%ff');
+  const refused = {
+    '': /Paste the address/, 'a b': /“a b” is no address/, 'model.safetensors': /is no address/, 'http://example.com/m': /must begin with https/,
+    'javascript:alert(1)': /must begin with https/, 'file:///etc/passwd': /must begin with https/,
+    'https://huggingface.co/owner/repository': /a page of the hub/, 'https://huggingface.co/owner/repository/tree/main': /a page of the hub/,
+  };
+  for (const [text, sentence] of Object.entries(refused)) assert.throws(() => read(text), sentence, text);
 });
 
 const MIB = 1 << 20;
