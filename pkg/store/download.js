@@ -28,6 +28,7 @@ const usual = {
     setTimeout(resolve, ms);
     signal.addEventListener('abort', resolve);
   }),
+  silence: SILENCE,
   isOnline: () => globalThis.navigator?.onLine !== false,
   origin: globalThis.location?.origin,
 };
@@ -192,9 +193,10 @@ export class Download {
 
   // Waits for a promise of the network, but not forever.
   async #heard(promise, what) {
+    const { silence: limit } = this.#surroundings;
     let timer;
     const silence = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Passing(`the server was silent for ${SILENCE / 1000} seconds`)), SILENCE);
+      timer = setTimeout(() => reject(new Passing(`the server was silent for ${limit / 1000} seconds`)), limit);
     });
     try {
       return await Promise.race([promise, silence]);

@@ -100,10 +100,10 @@ test('addresses as people paste them', () => {
 const MIB = 1 << 20;
 
 // Downloads and says what came; no pause is waited for, but all are told.
-async function fetched(name, { from = 0, known, origin = server.url, isOnline = () => true } = {}) {
+async function fetched(name, { from = 0, known, origin = server.url, isOnline = () => true, silence = 30_000 } = {}) {
   const pauses = [];
   const download = new Download(server.link(name), {
-    known, origin, isOnline, sleep: async (ms) => { pauses.push(ms); },
+    known, origin, isOnline, silence, sleep: async (ms) => { pauses.push(ms); },
   });
   const pieces = [];
   let error = null;
@@ -169,6 +169,15 @@ test('busy servers are waited for as they ask, but not forever', async () => {
 
   server.files.set('b.safetensors', { bytes, next: [{ status: 503, retryAfter: '3600' }] });
   assert.match((await fetched('b.safetensors')).error.message, /asks to wait 60 minutes/);
+});
+
+test('a server that falls silent, or slept: the connection is given up and made anew', async () => {
+  const bytes = model(MIB);
+  server.files.set('q.safetensors', { bytes, next: [{ silentAfter: 300_000 }, { silentAfter: 300_000 }] });
+  const { bytes: came, error, pauses } = await fetched('q.safetensors', { silence: 200 });
+  assert.equal(error, null);
+  assert.equal(sha256(came), sha256(bytes));
+  assert.equal(pauses.length, 2);
 });
 
 test('progress takes the count of failures back', async () => {

@@ -10,6 +10,15 @@ import { $, app, form, kept, loadProgress, messages } from './state.js';
 
 let recovered = -Infinity; // when a crash was last answered
 
+const crashed = ({ code }) => ['INTERNAL', 'DEVICE_LOST'].includes(code);
+
+// Once: what crashes again at once will go on to.
+function mayTryAgain() {
+  const may = performance.now() - recovered > 30_000;
+  if (may) recovered = performance.now();
+  return may;
+}
+
 export async function loadModel(chosen) {
   app.loading?.abort();
   const control = new AbortController();
@@ -34,6 +43,7 @@ export async function loadModel(chosen) {
     for (const file of kept.keys()) await addEmbedding(file);
   } catch (error) {
     if (app.loading !== control) return; // a newer choice took its place
+    if (crashed(error) && mayTryAgain()) return loadModel(chosen);
     if (!control.signal.aborted) messages.show('model', error);
   }
   app.loading = null;
@@ -135,13 +145,12 @@ export async function showMemory() {
 
 // A crashed engine or a lost GPU is answered by loading the model again, once; prompts and settings are the page's and stay.
 export async function recover(error) {
-  if (!['INTERNAL', 'DEVICE_LOST'].includes(error.code)) return;
+  if (!crashed(error)) return;
   app.sd?.dispose();
   app.sd = null;
   showModel();
   showEmbeddings();
-  if (app.source === null || performance.now() - recovered < 30_000) return;
-  recovered = performance.now();
+  if (app.source === null || !mayTryAgain()) return;
   await loadModel(app.source);
   if (!app.sd) return;
   const message = sentences(error.message, 'The model was loaded again; your prompt and settings are kept');

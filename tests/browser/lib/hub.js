@@ -21,7 +21,7 @@ export function model(size, seed = 1) {
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 // Files by name: {bytes, etag, ranges, says, pace, next}. `next` are answers that come before the ordinary ones, in turn:
-// {status, retryAfter}, {html}, {cutAfter: bytes}, {says: Content-Length}. `pace` are bytes a tick of 10 ms.
+// {status, retryAfter}, {html}, {cutAfter: bytes}, {silentAfter: bytes}, {says: Content-Length}. `pace` are bytes a tick of 10 ms.
 export async function hub() {
   const files = new Map();
   const requests = [];
@@ -63,7 +63,7 @@ export async function hub() {
     else response.writeHead(200, { ...headers, 'Content-Length': says });
     response.setMaxListeners(0);
     response.flushHeaders();
-    const end = Math.min(bytes.length, start + (fault.cutAfter ?? Infinity));
+    const end = Math.min(bytes.length, start + (fault.cutAfter ?? fault.silentAfter ?? Infinity));
     for (let at = start; at < end && !response.destroyed;) {
       const pace = file.pace ?? Infinity; // may change meanwhile
       const part = bytes.subarray(at, Math.min(end, at + Math.min(pace, 1 << 20)));
@@ -72,6 +72,7 @@ export async function hub() {
       if (!room) await new Promise((resolve) => { for (const event of ['drain', 'close']) response.once(event, resolve); });
       if (pace !== Infinity) await new Promise((resolve) => { setTimeout(resolve, 10); });
     }
+    if (fault.silentAfter) return;
     // What was written is on its way before the connection goes.
     if (end < bytes.length || says !== bytes.length) await new Promise((resolve) => { setTimeout(resolve, 30); });
     if (end < bytes.length || says !== bytes.length) response.socket?.destroy();
