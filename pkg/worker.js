@@ -6,8 +6,7 @@
 //
 // A worker without a model reads and writes recipes, looks at models, and brings them into the store.
 
-import { keyOf } from './store/manifest.js';
-import { keepFile, openStored, openUrl } from './store/open.js';
+import { bringIn, stopTransfers, withFiles } from './store/transfers.js';
 
 let engine = null;
 let inEngine = false; // within an awaited call, when the engine must not be called again
@@ -17,7 +16,6 @@ let hashed = true;
 let modelBytes = 0;
 const waiting = [];
 const aborted = new Set();
-const transfers = new Map(); // call → Blocks that it waits for
 const unseen = new Set(); // calls whose last preview the page has not looked at yet
 const breath = new MessageChannel();
 
@@ -43,8 +41,7 @@ self.onmessage = ({ data }) => {
 
 function abort(id) {
   aborted.add(id);
-  // Who waits for the network would not look up.
-  for (const blocks of transfers.get(id) ?? []) blocks.close();
+  stopTransfers(id);
 }
 
 function queue(call) {
@@ -139,7 +136,7 @@ async function open({ id, files, options, store }) {
   report('open');
   const wasm = await importEngine();
   let opened;
-  await withFiles(id, files, { kind: 'model', store }, async (sources, arriving) => {
+  await withFiles(id, files, { kind: 'model', store, check: () => stopIfAborted(id) }, async (sources, arriving) => {
     const needs = await turn(() => wasm.modelNeeds(sources, { dtype: options.dtype }));
     self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs } });
     engine = await turn(() => wasm.Engine.open(sources, options));
@@ -158,7 +155,7 @@ async function openVae({ id, files, store }) {
   stopIfAborted(id);
   report('open', 0, 0);
   let total;
-  const kind = await withFiles(id, files, { kind: 'vae', store }, async (sources, arriving) => {
+  const kind = await withFiles(id, files, { kind: 'vae', store, check: () => stopIfAborted(id) }, async (sources, arriving) => {
     const kind = await turn(() => engine.openVae(sources));
     total = engine.total - modelBytes;
     try {
@@ -176,83 +173,15 @@ async function openVae({ id, files, store }) {
 // Tells what a model would take: of one at an address, only its header is fetched.
 async function modelNeeds({ id, files, options }) {
   const { modelNeeds: read } = await importEngine();
-  return withFiles(id, files, { kind: 'model', store: false, block: HEADER }, (sources) => read(sources, options));
+  const how = { kind: 'model', store: false, block: HEADER, check: () => stopIfAborted(id) };
+  return withFiles(id, files, how, (sources) => read(sources, options));
 }
 
 const HEADER = 512 * 1024;
 
 // Brings a model into the store without loading it.
 async function store({ id, files: [file], kind }) {
-  const tell = teller(id);
-  const { key, blocks } = file.blob ? await keepFile(new File([file.blob], file.name, { lastModified: file.blob.lastModified }), { kind, tell })
-    : { blocks: await openUrl(file, { kind, store: true, tell }) };
-  transfers.set(id, [blocks]);
-  try {
-    stopIfAborted(id);
-    await blocks.whenStored();
-  } finally {
-    transfers.delete(id);
-    await blocks.close();
-  }
-  return key ?? keyOf(file.url);
-}
-
-// Calls `work` with the files as the engine reads them. What it refuses does not stay in the store; what was stopped does, to go on
-// from there.
-async function withFiles(id, files, how, work) {
-  const opened = [];
-  transfers.set(id, opened);
-  const tell = teller(id);
-  const arriving = () => opened.some(({ isArriving }) => isArriving);
-  let discard = false;
-  try {
-    const sources = [];
-    for (const file of files) {
-      const sends = file.url ? await openUrl(file, { ...how, tell }) : file.stored && await openStored(file.stored, { tell });
-      if (sends) opened.push(sends);
-      sources.push(sends || file);
-      stopIfAborted(id);
-    }
-    const value = await work(sources, arriving).catch((error) => {
-      discard = REFUSED.has(error.code);
-      throw addressed(error, opened);
-    });
-    for (const blocks of opened) {
-      await blocks.whenStored().catch(() => {}); // Why not was told.
-      stopIfAborted(id);
-      await (how.block ? blocks.close() : blocks.settle());
-    }
-    return value;
-  } catch (error) {
-    for (const blocks of opened) await blocks.close({ discard });
-    throw error;
-  } finally {
-    transfers.delete(id);
-  }
-}
-
-// What makes a file useless, whoever loads it and wherever.
-const REFUSED = new Set([
-  'TRUNCATED', 'HTML_PAGE', 'LFS_POINTER', 'UNKNOWN_FORMAT', 'BAD_SAFETENSORS', 'WRONG_FAMILY', 'MISSING_TENSORS', 'WRONG_SHAPE',
-  'WRONG_DTYPE', 'EMPTY_FILE',
-]);
-
-function addressed(error, opened) {
-  const [{ url } = {}] = opened;
-  if (!url || !REFUSED.has(error.code) || error.message.includes(url)) return error;
-  const message = `${error.message.replace(/\.?$/, '.')} It came from ${url}.`;
-  return Object.assign(new Error(message), { code: error.code });
-}
-
-// What happens to a transfer, as events of a call, not more often than a page can show.
-function teller(id) {
-  let told = -Infinity;
-  const report = (phase) => (loaded, total) => {
-    if (loaded < total && performance.now() - told < 100) return;
-    told = performance.now();
-    self.postMessage({ id, event: { phase, loaded, total } });
-  };
-  return { progress: report('download'), waiting: report('wait'), note: (note) => self.postMessage({ id, event: { note } }) };
+  return bringIn(id, file, { kind, check: () => stopIfAborted(id) });
 }
 
 async function loadAll(id, report) {

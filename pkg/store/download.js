@@ -43,11 +43,13 @@ export class Download {
 
   // `known` are the marks of a download that was begun before: {size, etag, lastModified}. `onTry` hears the reason whenever it
   // is tried again.
-  constructor(url, { known = {}, onTry, ...surroundings } = {}) {
+  constructor(url, { known = {}, onTry, signal, ...surroundings } = {}) {
     this.url = url;
     this.#surroundings = { ...usual, ...surroundings };
     if (onTry) this.#tried = onTry;
     Object.assign(this, known);
+    signal?.throwIfAborted();
+    signal?.addEventListener('abort', () => this.stop());
   }
 
   // Ends the transfer that is under way.

@@ -12,7 +12,7 @@ const BRACE = 0x7b;
 // How often a tab that waits for another looks how far it is.
 const LOOK = 500;
 
-// `tell` is {progress(loaded, total), waiting(loaded, total), note(sentence)}. Without `store` nothing is looked for in the store
+// `tell` is {progress(loaded, total), waiting(loaded, total), note(sentence), signal}, the signal that it is to be stopped. Without `store` nothing is looked for in the store
 // nor kept there; `block` is the size of what is fetched at once then.
 export async function openUrl({ url, name }, { kind, store, tell, block }) {
   if (!store) return openUnstored({ url, name, kind, tell, block });
@@ -49,7 +49,7 @@ export async function openStored(key, { tell }) {
 export async function keepFile(file, { kind, tell }) {
   const directory = await folder();
   const key = await keyOf(`file ${file.name} ${file.size} ${file.lastModified}`);
-  const release = await lock(key);
+  const release = await lock(key, { signal: tell.signal });
   const source = new FileBytes(file);
   const before = await readManifest(directory, key);
   const manifest = before ?? create({ name: file.name, size: file.size, kind });
@@ -61,7 +61,7 @@ export async function keepFile(file, { kind, tell }) {
 
 async function openWhole(directory, key, tell) {
   if (!isWhole(await readManifest(directory, key))) return null;
-  const release = await lock(key, { mode: 'shared' });
+  const release = await lock(key, { mode: 'shared', signal: tell.signal });
   const manifest = await readManifest(directory, key);
   try {
     if (isWhole(manifest)) {
@@ -78,7 +78,7 @@ async function openWhole(directory, key, tell) {
 
 const isWhole = (manifest) => manifest !== null && isComplete(manifest);
 
-const tries = (tell) => ({ onTry: (why, wait) => tell.note(`${why}: trying again in ${Math.ceil(wait / 1000)} s.`) });
+const tries = ({ note, signal }) => ({ signal, onTry: (why, wait) => note(`${why}: trying again in ${Math.ceil(wait / 1000)} s.`) });
 
 function marksOf({ size, etag, lastModified }, tell) {
   return { known: { size, etag, lastModified }, ...tries(tell) };
@@ -92,7 +92,7 @@ async function waitFor(directory, key, tell) {
   await look();
   const looking = setInterval(look, LOOK);
   try {
-    return await lock(key);
+    return await lock(key, { signal: tell.signal });
   } finally {
     clearInterval(looking);
   }

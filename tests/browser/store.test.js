@@ -416,18 +416,26 @@ test('stopped downloads stay in part and end at once', async () => {
   assert.deepEqual(await models(page), []);
 });
 
-test('stopping a VAE that comes from a slow server leaves the model alone', async () => {
-  far.files.set('vae.safetensors', { bytes: BYTES, pace: 50_000 });
-  const page = await blank();
-  const { error, tokens } = await page.evaluate(async (source) => {
-    const sd = await wb.StableDiffusion.load(new File(['x'], 'm.safetensors'));
-    const control = new AbortController();
-    const onProgress = ({ phase }) => phase === 'download' && control.abort(new Error('enough'));
-    const error = await wb.settled(sd.loadVae(source, { signal: control.signal, onProgress }));
-    await sd.generate({ steps: 1 });
-    return { error: error.message, tokens: (await sd.tokens('a b')).tokens };
-  }, far.link('vae.safetensors'));
-  assert.deepEqual([error, tokens], ['enough', 2]);
+test('stopping a VAE that comes slowly, not at all, or for another tab leaves the model alone', async () => {
+  const [page, other] = [await blank(), await blank()];
+  far.files.set('slow.safetensors', { bytes: BYTES, pace: 50_000 });
+  far.files.set('dead.safetensors', { bytes: BYTES, next: [{ hang: true }] });
+  far.files.set('taken.safetensors', { bytes: BYTES, pace: 10_000 });
+  other.evaluate((source) => { wb.load(source); }, far.link('taken.safetensors'));
+  await other.waitForFunction(() => wb.last?.phase === 'download');
+  await page.evaluate(async () => { wb.sd = await wb.StableDiffusion.load(new File(['x'], 'm.safetensors')); });
+  for (const [name, phase] of [['slow', 'download'], ['dead', 'open'], ['taken', 'wait']]) {
+    const { error, tokens, took } = await page.evaluate(async ([source, wanted]) => {
+      const control = new AbortController();
+      const onProgress = ({ phase }) => phase === wanted && setTimeout(() => control.abort(new Error('enough')), 200);
+      const error = await wb.settled(wb.sd.loadVae(source, { signal: control.signal, onProgress }));
+      const began = performance.now();
+      await wb.sd.generate({ steps: 1 });
+      return { error: error.message, tokens: (await wb.sd.tokens('a b')).tokens, took: performance.now() - began };
+    }, [far.link(`${name}.safetensors`), phase]);
+    assert.deepEqual([error, tokens], ['enough', 2], name);
+    assert.ok(took < 10_000, `${name}: ${took} ms`);
+  }
 });
 
 test('what a model takes is told before it is loaded, from the header alone', async () => {

@@ -1,7 +1,7 @@
-// Asks the service worker to keep what this page is made of, so that it opens without a network from now on.
 // What only the worker loads.
-const ENGINE = ['worker.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
+const ENGINE = ['worker.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
 
+// Asks the service worker to keep what this page is made of, so that it opens without a network from now on.
 export async function keepForOffline(demo) {
   if (!navigator.serviceWorker) return;
   await navigator.serviceWorker.register(new URL('../sw.js', import.meta.url));

@@ -21,7 +21,7 @@ export function model(size, seed = 1) {
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 // Files by name: {bytes, etag, ranges, says, pace, next}. `next` are answers that come before the ordinary ones, in turn:
-// {status, retryAfter}, {html}, {cutAfter: bytes}, {silentAfter: bytes}, {says: Content-Length}. `pace` are bytes a tick of 10 ms.
+// {status, retryAfter}, {html}, {hang}, {cutAfter: bytes}, {silentAfter: bytes}, {says: Content-Length}. `pace` are bytes a tick of 10 ms.
 export async function hub() {
   const files = new Map();
   const requests = [];
@@ -46,6 +46,7 @@ export async function hub() {
       const headers = fault.retryAfter ? { 'Retry-After': fault.retryAfter } : {};
       return response.writeHead(fault.status, { ...cors, ...headers, 'Content-Type': 'text/plain' }).end('no');
     }
+    if (fault.hang) return;
     if (fault.html) return response.writeHead(200, { ...cors, 'Content-Type': 'text/html; charset=utf-8' }).end('<!doctype html><title>A page</title>');
     await send(request, response, file, fault, cors);
   });
