@@ -61,9 +61,11 @@ function leaveExample() {
 }
 
 const PHASES = {
+  open: 'Reading the header',
   wait: 'Waiting for another tab, which downloads this model',
   download: 'Downloading',
   load: 'Onto the GPU',
+  ready: 'Loaded',
 };
 
 export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, etaSeconds, note }) {
@@ -71,8 +73,8 @@ export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, et
   const known = total > 0;
   const rate = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : '';
   const left = etaSeconds === null ? '' : `, about ${duration(etaSeconds)} left`;
-  const what = known && PHASES[phase] ? `${PHASES[phase]}: ${bytes(loaded)} of ${bytes(total)}${rate}${left}` : 'Reading the header…';
-  loadProgress.show(known ? loaded / total : null, what);
+  const amount = known ? `: ${bytes(loaded)} of ${bytes(total)}${rate}${left}` : '…';
+  loadProgress.show(known ? loaded / total : null, `${PHASES[phase]}${amount}`);
   if (known) document.title = `[${Math.floor((100 * loaded) / total)}%] Wordbrush`;
 }
 
