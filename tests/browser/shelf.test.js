@@ -78,6 +78,9 @@ test('an address is looked up, downloaded, loaded, opened again without the netw
   await stored.getByText('17.0 MiB', { exact: true }).waitFor();
   await page.getByText(/in use\. When space runs out the browser may delete it\./).waitFor();
   assert.equal(await page.locator('#load-progress').isHidden(), true);
+  // Headless Chromium promises nothing.
+  await button('Ask the browser to keep them').click();
+  await page.getByRole('status').getByText('The browser does not promise to keep what is stored').waitFor();
 
   // The page again; the hub is gone.
   far.goDown();

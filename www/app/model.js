@@ -110,7 +110,7 @@ export async function loadVae(file) {
   showNote('');
   if (!app.sd) return messages.show('vae', 'Load a model first, then its VAE.');
   const control = new AbortController();
-  app.loading = control;
+  app.loading ??= control; // a model that is on its way is what Stop is for
   $('stop-loading').hidden = false;
   try {
     const kind = await app.sd.loadVae(file, { onProgress: showLoad, signal: control.signal });
