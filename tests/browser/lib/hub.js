@@ -20,8 +20,9 @@ export function model(size, seed = 1) {
 
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
-// Files by name: {bytes, etag, ranges, says, pace, next}. `next` are answers that come before the ordinary ones, in turn:
-// {status, retryAfter}, {html}, {hang}, {cutAfter: bytes}, {silentAfter: bytes}, {says: Content-Length}. `pace` are bytes a tick of 10 ms.
+// Files by name: {bytes, etag, ranges, says, pace, holdAt, next}. `pace` are bytes a tick of 10 ms; nothing is sent beyond `holdAt`
+// while it is there. `next` are answers that come before the ordinary ones, in turn: {status, retryAfter}, {html}, {hang},
+// {cutAfter: bytes}, {silentAfter: bytes}, {says: Content-Length}.
 export async function hub() {
   const files = new Map();
   const requests = [];
@@ -66,6 +67,10 @@ export async function hub() {
     response.flushHeaders();
     const end = Math.min(bytes.length, start + (fault.cutAfter ?? fault.silentAfter ?? Infinity));
     for (let at = start; at < end && !response.destroyed;) {
+      if (at >= (file.holdAt ?? Infinity)) {
+        await new Promise((resolve) => { setTimeout(resolve, 10); });
+        continue;
+      }
       const pace = file.pace ?? Infinity; // may change meanwhile
       const part = bytes.subarray(at, Math.min(end, at + Math.min(pace, 1 << 20)));
       const room = response.write(part);
