@@ -13,6 +13,7 @@ const MIB = 1 << 20;
 const BLOCK = 8 * MIB;
 const SIZE = 2 * BLOCK + 3 * MIB + 5; // three blocks
 const BYTES = model(SIZE);
+const HOLD = BLOCK + 4 * MIB; // in the middle of the second block
 
 let server;
 let far; // the hub
@@ -116,7 +117,7 @@ test('a model is stored while it is loaded; then it needs no network', async () 
 });
 
 test('a tab that is closed in the middle: the next one goes on from there', async () => {
-  far.files.set('m.safetensors', { bytes: BYTES, pace: 200_000 });
+  far.files.set('m.safetensors', { bytes: BYTES, holdAt: HOLD });
   const first = await blank();
   const source = far.link('m.safetensors');
   first.evaluate((source) => { wb.load(source); }, source);
@@ -124,7 +125,7 @@ test('a tab that is closed in the middle: the next one goes on from there', asyn
   await begun(first);
   await first.close();
 
-  far.files.get('m.safetensors').pace = Infinity;
+  far.files.get('m.safetensors').holdAt = undefined;
   const page = await blank();
   const [part] = await models(page);
   assert.deepEqual([part.complete, part.stored % BLOCK, part.stored < SIZE], [false, 0, true]);
@@ -191,10 +192,11 @@ test('what was begun of another file is given up, and that is said', async () =>
 
 test('changed in the middle of a load it is refused, and nothing of it stays', async () => {
   const page = await blank();
-  far.files.set('m.safetensors', { bytes: BYTES, etag: '"one"', pace: 200_000, next: [{ cutAfter: BLOCK + 100 }] });
+  far.files.set('m.safetensors', { bytes: BYTES, etag: '"one"', holdAt: HOLD });
   const loading = load(page, far.link('m.safetensors'));
   await begun(page);
   far.files.set('m.safetensors', { bytes: model(SIZE, 5), etag: '"two"' });
+  far.cut();
   const { code, message } = await loading;
   assert.equal(code, 'READ');
   assert.match(message, /m\.safetensors has another ETag than before: the file on the server was changed while it was loaded/);
@@ -314,12 +316,13 @@ test('a file that is larger than all the room there is: told before anything of 
 });
 
 test('the storage is cleared while a model comes: it is loaded all the same', async () => {
-  far.files.set('m.safetensors', { bytes: BYTES, pace: 400_000 });
+  far.files.set('m.safetensors', { bytes: BYTES, holdAt: HOLD });
   const page = await blank();
   const loading = load(page, far.link('m.safetensors'));
   await begun(page);
   const session = await context.newCDPSession(page);
   await session.send('Storage.clearDataForOrigin', { origin: server.url, storageTypes: 'all' });
+  far.files.get('m.safetensors').holdAt = undefined;
   const { sum: found, message } = await loading;
   assert.equal(found, sum(BYTES), message);
   // The next one is stored again.
@@ -328,7 +331,7 @@ test('the storage is cleared while a model comes: it is loaded all the same', as
 });
 
 test('two tabs at once: the second waits and reads what the first has stored', async () => {
-  far.files.set('m.safetensors', { bytes: BYTES, pace: 100_000 });
+  far.files.set('m.safetensors', { bytes: BYTES, holdAt: HOLD });
   const [one, two] = [await blank(), await blank()];
   const source = far.link('m.safetensors');
   const first = load(one, source);
@@ -336,10 +339,9 @@ test('two tabs at once: the second waits and reads what the first has stored', a
   const second = load(two, source);
   await two.waitForFunction(() => wb.last?.phase === 'wait' && wb.last.loaded > 0);
   // While it comes it cannot be deleted.
-  far.files.get('m.safetensors').pace = 1000;
   const { code } = await two.evaluate(async () => wb.settled(wb.modelStore.remove((await wb.models())[0].key)));
   assert.equal(code, 'BUSY');
-  far.files.get('m.safetensors').pace = Infinity;
+  far.files.get('m.safetensors').holdAt = undefined;
   const [a, b] = [await first, await second];
   assert.deepEqual([a.sum, b.sum], [sum(BYTES), sum(BYTES)]);
   assert.deepEqual([a.notes, b.notes, b.phases.includes('download')], [[], [], false]);
@@ -350,15 +352,15 @@ test('two tabs at once: the second waits and reads what the first has stored', a
 });
 
 test('the first of two tabs is closed: the second goes on with its part', async () => {
-  far.files.set('m.safetensors', { bytes: BYTES, pace: 200_000 });
+  far.files.set('m.safetensors', { bytes: BYTES, holdAt: HOLD });
   const [one, two] = [await blank(), await blank()];
   const source = far.link('m.safetensors');
   one.evaluate((source) => { wb.load(source); }, source);
   await begun(one);
   const second = load(two, source);
   await two.waitForFunction(() => wb.last?.phase === 'wait');
-  far.files.get('m.safetensors').pace = Infinity;
   await one.close();
+  far.files.get('m.safetensors').holdAt = undefined;
   const { sum: found, notes } = await second;
   assert.deepEqual([found, notes], [sum(BYTES), []]);
   assert.ok(ranges()[1] >= BLOCK && ranges()[1] % BLOCK === 0, String(ranges()));

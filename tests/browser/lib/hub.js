@@ -95,6 +95,8 @@ export async function hub() {
     beside: ['/owner/', '/cdn/'],
     answer: (request, response) => server.emit('request', request, response),
     link: (name) => `${url}/owner/repository/resolve/main/${encodeURIComponent(name)}`,
+    // Ends every connection.
+    cut: () => server.closeAllConnections(),
     goDown: () => { down = true; server.closeAllConnections(); },
     comeBack: () => { down = false; },
     close: () => { server.closeAllConnections(); server.close(); },
