@@ -8,6 +8,7 @@ import { addDemoEmbedding, exampleWaits, generateExample, loadDemo, openDemo, pl
 import { loadModel, loadVae } from './app/model.js';
 import { countTokens, generate, sizeOfStart, startFromResult } from './app/picture.js';
 import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
+import { download, getFound, keepModel, lookUp, openStored, persist, removeStored, showShelf } from './app/shelf.js';
 import { $, app, form, list, maker, messages } from './app/state.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
 import { saveAs } from './ui/dom.js';
@@ -18,6 +19,7 @@ import './ui/embedding_list.js';
 import './ui/embedding_maker.js';
 import './ui/file_zone.js';
 import './ui/message_list.js';
+import './ui/model_shelf.js';
 import './ui/picture_frame.js';
 import './ui/progress_line.js';
 import './ui/prompt_form.js';
@@ -51,6 +53,10 @@ $('model').addEventListener('files', ({ detail: { files, folder, input } }) => {
   if (input === 'vae-file') loadVae(files[0]);
   else loadModel(folder ? files : files[0]);
 });
+const SHELF = { look: lookUp, get: getFound, add: download, open: openStored, remove: removeStored, persist };
+for (const [type, work] of Object.entries(SHELF)) $('shelf').addEventListener(type, ({ detail }) => work(detail));
+$('keep-model').addEventListener('click', keepModel);
+$('stop-loading').addEventListener('click', () => app.loading?.abort());
 $('embeddings').addEventListener('files', ({ detail: { files } }) => addEmbeddings(files));
 list.addEventListener('insert', ({ detail: name }) => form.insert(form.promptSyntax === 'a1111' ? name : `embedding:${name}`));
 list.addEventListener('facts', ({ detail: name }) => aboutEmbedding(async () => list.showFacts(name, await app.sd.embeddingFacts(name))));
@@ -88,6 +94,7 @@ $('start').addEventListener('refused', ({ detail }) => messages.show('start', de
 $('start-again').addEventListener('click', startFromResult);
 
 restoreEmbeddings();
+showShelf();
 openDemo();
 try {
   const { description, software } = await checkWebGPU();

@@ -10,6 +10,7 @@ mod init;
 mod library;
 mod mask;
 mod model;
+mod needs;
 mod networks;
 mod on_cpu;
 mod on_gpu;
@@ -39,6 +40,7 @@ pub use init::{Init, Picture};
 pub use library::Craft;
 pub use mask::{Mask, MaskedContent};
 pub use model::Model;
+pub use needs::{Needs, needs};
 pub use params::{Decoder, Params};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.

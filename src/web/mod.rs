@@ -5,6 +5,7 @@
 mod errors;
 mod init;
 mod library;
+mod needs;
 mod opening;
 mod options;
 mod recipes;
@@ -51,11 +52,11 @@ fn busy<E>(_: E) -> JsValue {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, url}`; several make
-    /// a diffusers folder.
+    /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, size, read}`; several
+    /// make a diffusers folder.
     pub async fn open(files: Array, options: JsValue) -> Result<Engine, JsValue> {
         let (device, options) = opening::options(&options).map_err(to_js)?;
-        let sources = sources::from_js(&files).await.map_err(to_js)?;
+        let sources = sources::from_js(&files).map_err(to_js)?;
         let sd = opening::open(device, sources, options).await.map_err(to_js)?;
         Ok(Engine { sd: Some(Rc::new(sd.into())) })
     }
@@ -144,12 +145,12 @@ impl Engine {
         Ok(sd.library().iter().map(|(name, embedding)| JsValue::from(embedding_info(name, embedding))).collect())
     }
 
-    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, url}]`; `load` then brings it in. Returns what it is:
+    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, size, read}]`; `load` then brings it in. Returns what it is:
     /// `vae` or `taesd`.
     #[wasm_bindgen(js_name = openVae)]
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
     pub async fn open_vae(&self, files: Array) -> Result<String, JsValue> {
-        let mut sources = sources::from_js(&files).await.map_err(to_js)?;
+        let mut sources = sources::from_js(&files).map_err(to_js)?;
         let source = sources
             .pop()
             .filter(|_| sources.is_empty())
