@@ -27,7 +27,7 @@ const QUICK = {
   tokens: ({ prompt, promptSyntax }) => engine.tokens(prompt, promptSyntax),
   memory: () => engine.memory(),
 };
-const JOBS = { open, openVae, generate, readRecipe, recipeText, dispose };
+const JOBS = { open, openVae, generate, readRecipe, recipeText, writeRecipe, dispose };
 
 self.onmessage = ({ data }) => {
   if (data.type === 'abort') aborted.add(data.id);
@@ -170,6 +170,10 @@ async function readRecipe({ bytes, name }) {
 
 async function recipeText({ recipe, form }) {
   return (await importEngine()).recipeText(recipe, form);
+}
+
+async function writeRecipe({ bytes, recipe }) {
+  return (await importEngine()).writeRecipe(bytes, recipe);
 }
 
 async function importEngine() {
