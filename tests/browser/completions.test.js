@@ -26,7 +26,8 @@ test('names that begin so come first; the whole name needs no list', () => {
   const of = (typed, ...names) => completions(names.map((name) => ({ name })), typed).map(({ name }) => name);
   assert.deepEqual(of('te', 'a-teal', 'x/teal', 'Teal-star', 'heart', 'teal'), ['Teal-star', 'teal', 'x/teal', 'a-teal']);
   assert.deepEqual(of('teal', 'teal'), []);
-  assert.deepEqual(of('teal', 'teal', 'teal-star'), ['teal', 'teal-star']);
+  assert.deepEqual(of('teal', 'teal', 'teal-star'), []);
+  assert.deepEqual(of('teal-', 'teal', 'teal-star'), ['teal-star']);
   assert.equal(of('', ...Array.from({ length: 20 }, (_, i) => `n${i}`)).length, 8);
   assert.deepEqual(of('.*', 'abc'), []);
 });

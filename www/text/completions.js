@@ -17,8 +17,9 @@ export function namePlace(text, caret, syntax) {
   return { start: caret - found[1].length, end: caret + REST.exec(text.slice(caret))[0].length, typed: found[2], asked: asked !== null };
 }
 
-// The names that fit, those that begin with what is typed first; none where nothing is left to complete.
+// The names that fit, those that begin with what is typed first; none where a whole name is typed.
 export function completions(embeddings, typed) {
+  if (embeddings.some(({ name }) => name === typed)) return [];
   const folded = typed.toLowerCase();
   const rank = ({ name }) => {
     const known = name.toLowerCase();
@@ -27,6 +28,5 @@ export function completions(embeddings, typed) {
     return known.includes(folded) ? 2 : 3;
   };
   const found = embeddings.map((embedding) => ({ embedding, rank: rank(embedding) })).filter(({ rank }) => rank < 3);
-  const sorted = found.sort((a, b) => a.rank - b.rank).slice(0, MOST).map(({ embedding }) => embedding);
-  return sorted.length === 1 && sorted[0].name === typed ? [] : sorted;
+  return found.sort((a, b) => a.rank - b.rank).slice(0, MOST).map(({ embedding }) => embedding);
 }

@@ -35,8 +35,7 @@ class StartPicture extends HTMLElement {
   // Starts from a picture; the mask of another is gone.
   async take(source) {
     const picture = await createImageBitmap(source);
-    this.#picture?.close();
-    this.#picture = picture;
+    this.#picture = picture; // The old one stays open: what waits for its turn may start from it.
     this.#mask = new OffscreenCanvas(picture.width, picture.height);
     Object.assign(this.canvas, { width: picture.width, height: picture.height });
     this.#clearMask();
@@ -45,14 +44,15 @@ class StartPicture extends HTMLElement {
   }
 
   forget() {
-    this.#picture?.close();
     this.#picture = null;
     this.#show(false);
   }
 
+  // The mask as it is now, whatever is painted later.
   get options() {
     if (!this.#picture) return {};
-    const mask = this.#painted ? this.#mask : undefined;
+    const mask = this.#painted ? new OffscreenCanvas(this.#mask.width, this.#mask.height) : undefined;
+    mask?.getContext('2d').drawImage(this.#mask, 0, 0);
     return { image: this.#picture, mask, denoise: Number(this.querySelector('[name="denoise"]').value || NaN) };
   }
 

@@ -27,6 +27,13 @@ export function recipeText(recipe, form) {
   return `${form}: ${JSON.stringify(recipe)}`;
 }
 
+// As readRecipe finds it.
+export function writeRecipe(png, recipe) {
+  const bare = latin1(png).split('recipe:')[0].length;
+  const text = recipe ? `recipe:${JSON.stringify(recipe)}` : '';
+  return new Uint8Array([...png.subarray(0, bare), ...new TextEncoder().encode(text)]);
+}
+
 export class Engine {
   #embeddings = new Map();
   #vae = null;
@@ -147,7 +154,12 @@ export class Engine {
   tokens(prompt, promptSyntax = 'comfy') {
     if (prompt.includes('panic in tokens')) panic();
     const used = promptSyntax === 'a1111' ? ['in a1111'] : [];
-    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, warnings: [], used };
+    const calls = [...prompt.matchAll(/embedding:([\w-]+)/g)].map(({ 0: call, 1: written, index: start }) => {
+      const end = start + call.length;
+      const known = this.#embeddings.has(written);
+      return { start, end, groupStart: start, groupEnd: end, written, name: known ? written : null, nearest: null };
+    });
+    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, vectors: calls.length, warnings: [], used, calls };
   }
 
   async start(options) {
