@@ -86,6 +86,9 @@ test('strengths, in both syntaxes; an embedding that is in no prompt is added', 
   await page.getByLabel('Columns try').selectOption('Weight');
   await page.getByLabel('Values of the columns').fill('0.5-1.5 [2]');
   await page.getByRole('button', { name: 'Make the grid' }).click();
+  await page.getByRole('alert').getByText('No prompt calls an embedding: choose the one to try.').waitFor();
+  await page.getByLabel('Embedding to try').selectOption('teal-star');
+  await page.getByRole('button', { name: 'Make the grid' }).click();
   await made(2, 'a drawing, (teal-star:0.5)');
   await page.getByLabel('Prompt syntax').selectOption('comfy');
 });

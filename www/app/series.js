@@ -33,7 +33,6 @@ export const grid = ({ subject, x, y }) => trying(async () => {
   if (x.type === '' && y.type === '') throw new Error('Choose what to try in the columns or the rows.');
   if (x.type === y.type) throw new Error('Columns and rows try the same.');
   const aboutOne = [x, y].some(({ type }) => ['embedding', 'weight'].includes(type));
-  if (aboutOne && !subject) throw new Error('Choose the embedding to try: there is none yet.');
   return begin('X/Y grid', await planned({ subject: aboutOne ? subject : null, x: await axis(x), y: await axis(y) }));
 });
 
@@ -65,11 +64,15 @@ async function samplerOf(typed) {
   return samplers.includes(sampler) ? sampler : null;
 }
 
+// No subject ('') stands for the first embedding that the prompts call.
 async function planned({ subject, x, y }) {
   const base = { ...optionsOfForm(), batchSize: 1 };
   if (base.seed === '-1') base.seed = randomSeed();
   const readings = await Promise.all([base.prompt, base.negativePrompt].map((prompt) => tokensOf(prompt, base.promptSyntax)));
-  return plan({ base, calls: readings.map(({ calls }) => calls), subject, x, y });
+  const calls = readings.map((reading) => reading.calls);
+  const first = calls.flat().find(({ name }) => name !== null)?.name;
+  if (subject === '' && !first) throw new Error('No prompt calls an embedding: choose the one to try.');
+  return plan({ base, calls, subject: subject === '' ? first : subject, x, y });
 }
 
 function begin(title, made) {
@@ -80,9 +83,11 @@ async function makeSeries(title, { columns, rows, cells, extra }, signal) {
   const series = $('series');
   series.begin(title, columns, rows);
   const pngs = [];
+  const quarter = (count) => Math.floor((4 * count) / cells.length);
   for (const [i, { options }] of cells.entries()) {
     const which = `${i + 1} of ${cells.length}`;
-    series.tell(`Making ${which}.`);
+    // This is spoken, the progress is not.
+    if (i === 0 || quarter(i) > quarter(i - 1)) series.tell(`Making ${which}.`);
     const result = await makePicture(options, signal, `${which}: `);
     if (!result) break;
     pngs.push(result.png);

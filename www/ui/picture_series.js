@@ -46,8 +46,8 @@ class PictureSeries extends HTMLElement {
     if (!this.querySelector('details').open) return;
     const { subject } = this.querySelector('form').elements;
     const { value } = subject;
-    subject.replaceChildren(...this.#names.map((name) => new Option(name)));
-    if (this.#names.includes(value)) subject.value = value;
+    subject.replaceChildren(new Option('the prompt’s first', ''), ...this.#names.map((name) => new Option(name)));
+    subject.value = this.#names.includes(value) ? value : '';
   }
 
   begin(title, columns, rows) {
