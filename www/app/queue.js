@@ -1,6 +1,6 @@
 // What is made, one after the other: pictures and series of them. Each is a function of an AbortSignal.
 
-import { app, form } from './state.js';
+import { app, form, messages } from './state.js';
 
 const waiting = [];
 
@@ -13,7 +13,8 @@ export async function enqueue(work) {
     app.making = new AbortController();
     form.running = true;
     form.waiting = waiting.length;
-    await next(app.making.signal);
+    // What fails must not hold up what waits.
+    await next(app.making.signal).catch((error) => messages.show('picture', error));
   }
   app.making = null;
   form.running = false;

@@ -20,7 +20,7 @@ export const compare = (name) => trying(async () => {
   const used = await Promise.all(['prompt', 'negativePrompt'].map((field) => tokensOf(words[field], words.promptSyntax)));
   if (used.every((reading) => !reading.used.includes(name))) return begin(request.title, made);
   request.x.values.pop();
-  return begin(`${name}: with and without. In this syntax its words call it too`, await planned(request));
+  return begin(`${name}: with and without`, await planned(request), ' As words it is called too in this syntax.');
 });
 
 export const sweep = (name) => trying(async () => {
@@ -75,10 +75,17 @@ async function planned({ subject, x, y }) {
   return plan({ base, calls, subject: subject === '' ? first : subject, x, y });
 }
 
-function begin(title, made) {
-  enqueue((signal) => makeSeries(title, made, signal));
+// `note` is told with the result.
+function begin(title, made, note = '') {
+  enqueue(async (signal) => {
+    const count = await makeSeries(title, made, signal);
+    const all = made.cells.length;
+    if (count === 0) $('series').tell('No picture was made.');
+    else $('series').tell((count < all ? `Stopped after ${count} of ${all}.` : `${all} pictures.`) + note);
+  });
 }
 
+// Gives how many pictures were made.
 async function makeSeries(title, { columns, rows, cells, extra }, signal) {
   const series = $('series');
   series.begin(title, columns, rows);
@@ -93,11 +100,12 @@ async function makeSeries(title, { columns, rows, cells, extra }, signal) {
     pngs.push(result.png);
     series.put(i, result.png);
   }
-  if (pngs.length === 0) return series.tell('No picture was made.');
-  series.tell('Putting them together…');
-  const sheet = await sheetOf({ columns, rows, pngs, extra });
-  addToGallery(sheet, title);
-  series.finish(sheet, pngs.length < cells.length ? `Stopped after ${pngs.length} of ${cells.length}.` : `${cells.length} pictures.`);
+  if (pngs.length > 0) {
+    const sheet = await sheetOf({ columns, rows, pngs, extra });
+    addToGallery(sheet, title);
+    series.finish(sheet);
+  }
+  return pngs.length;
 }
 
 // The recipe of the first picture, and what A1111 writes beside it.

@@ -79,10 +79,9 @@ class PictureSeries extends HTMLElement {
     this.querySelector('.told').textContent = text;
   }
 
-  finish(sheet, text) {
+  finish(sheet) {
     this.#sheet = sheet;
     this.querySelector('.save').hidden = false;
-    this.tell(text);
   }
 
   #fire(type, detail) {
