@@ -79,7 +79,7 @@ class PictureGallery extends HTMLElement {
     this.#press(null);
     this.querySelector('.opened').hidden = true;
     this.querySelector('.opened img').removeAttribute('src');
-    tile?.focus();
+    (tile ?? this.querySelector('.none')).focus();
   }
 
   #press(picture) {

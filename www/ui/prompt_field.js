@@ -69,7 +69,9 @@ class PromptField extends HTMLElement {
   #keyInList(event) {
     const count = this.#list.children.length;
     const moves = { ArrowDown: 1, ArrowUp: -1 };
-    if (event.key in moves) this.#activate((this.#active + moves[event.key] + count + (this.#active < 0 && event.key === 'ArrowUp' ? 1 : 0)) % count);
+    // With none chosen, up goes to the last one.
+    const from = this.#active < 0 && event.key === 'ArrowUp' ? 0 : this.#active;
+    if (event.key in moves) this.#activate((from + moves[event.key] + count) % count);
     else if ((event.key === 'Enter' || event.key === 'Tab') && !event.shiftKey && this.#active >= 0) this.#accept(this.#active);
     // Here Escape closes the list, and stops no picture.
     else if (event.key === 'Escape') this.#close();
@@ -143,7 +145,8 @@ class PromptField extends HTMLElement {
 
   #missing({ written, nearest }) {
     const folded = (name) => name.toLowerCase().replace(/\.(safetensors|pt|bin)$/, '');
-    if (this.#embeddings.elsewhere.some((name) => folded(name) === folded(written))) {
+    const isThis = (known) => known === folded(written) || known.split('/').pop() === folded(written);
+    if (this.#embeddings.elsewhere.map(folded).some(isThis)) {
       return element('li', { className: 'missing', textContent: `! ${written} belongs to a model of another text width` });
     }
     const item = element('li', { className: 'missing', textContent: `✗ There is no embedding ${written}.` });
