@@ -78,7 +78,7 @@ test('no state of the page has serious findings, or is wider than a phone', { ti
 
 test('the main job by keyboard alone: load, add, write, make, compare, open, save', { timeout: 600_000 }, async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
-  page.setDefaultTimeout(120_000);
+  page.setDefaultTimeout(300_000);
   await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();
   const focused = () => page.evaluate(() => {
     const it = document.activeElement;

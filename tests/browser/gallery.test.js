@@ -1,4 +1,5 @@
-// The queue and the gallery, with the built-in model: pictures in line, kept over a visit, used again, saved, copied, deleted.
+// The queue and the gallery, with the built-in model: pictures in line, used again, saved, copied, kept for the next visit,
+// deleted.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -20,18 +21,14 @@ before(async () => {
   browser = await launch();
   context = await browser.newContext({ serviceWorkers: 'block', permissions: ['clipboard-read', 'clipboard-write'] });
   ({ page, problems } = await openDemo(context, server, []));
-  use(page);
+  gallery = page.getByRole('region', { name: 'Gallery' });
+  tiles = gallery.getByRole('list', { name: 'Pictures' }).getByRole('button');
+  told = gallery.getByRole('status');
 });
 after(async () => {
   await browser?.close();
   server?.close();
 });
-
-function use(page) {
-  gallery = page.getByRole('region', { name: 'Gallery' });
-  tiles = gallery.getByRole('list', { name: 'Pictures' }).getByRole('button');
-  told = gallery.getByRole('status');
-}
 
 const titles = () => tiles.evaluateAll((all) => all.map(({ title }) => title));
 const press = (name) => gallery.getByRole('button', { name, exact: true }).click();
@@ -96,6 +93,24 @@ test('a picture is opened, and its settings, its seed, its file and its pixels a
   assert.deepEqual(copied, [64, 64]);
 });
 
+test('a full storage is a sentence; the picture is there all the same', async () => {
+  await page.evaluate(() => {
+    IDBObjectStore.prototype.add = function refused() {
+      this.transaction.abort();
+      throw new DOMException('The quota has been exceeded.', 'QuotaExceededError');
+    };
+  });
+  await fill(page, { Prompt: 'a circle', Seed: 4 });
+  await generate();
+  await told.getByText('New pictures are here until the page is closed, and not kept for the next visit: the browser’s storage is full; delete some to make room.').waitFor();
+  await finished(page);
+  assert.deepEqual(await titles(), ['a circle, seed 4', 'two hearts, seed 3', 'a star, seed 2']);
+  await tiles.first().click();
+  await gallery.getByRole('img', { name: 'a circle, seed 4' }).waitFor();
+  assert.equal((await downloaded(page, () => press('Download'))).name, 'wordbrush-a-circle-seed-4.png');
+  await tiles.last().click();
+});
+
 test('pictures and the switch are there at the next visit; arrows go through them; deleting is for good', async () => {
   const before = await pixels(gallery.getByRole('img', { name: 'a star, seed 2' }));
   await page.reload();
@@ -116,27 +131,6 @@ test('pictures and the switch are there at the next visit; arrows go through the
   await page.reload();
   await tiles.first().waitFor();
   assert.deepEqual(await titles(), ['two hearts, seed 3']);
-});
-
-test('a full storage is a sentence; the picture is there all the same', async () => {
-  const full = await openDemo(context, server, [], { before: () => {
-    IDBObjectStore.prototype.add = function refused() {
-      this.transaction.abort();
-      throw new DOMException('The quota has been exceeded.', 'QuotaExceededError');
-    };
-  } });
-  use(full.page);
-  await fill(full.page, { Prompt: 'a circle', Seed: 4 });
-  await full.page.getByRole('button', { name: 'Generate' }).click();
-  await told.getByText('New pictures are here until the page is closed, and not kept for the next visit: the browser’s storage is full; delete some to make room.').waitFor();
-  assert.deepEqual(await titles(), ['a circle, seed 4', 'two hearts, seed 3']);
-  await tiles.first().click();
-  assert.equal((await downloaded(full.page, () => press('Download'))).name, 'wordbrush-a-circle-seed-4.png');
-  await finished(full.page);
-  await full.page.reload();
-  await tiles.first().waitFor();
-  assert.deepEqual(await titles(), ['two hearts, seed 3']);
-  assert.deepEqual(full.problems, []);
 });
 
 test('nothing was left uncaught', () => assert.deepEqual(problems, []));

@@ -12,7 +12,7 @@ export function drawSheet({ columns, rows, pictures }) {
   const setFont = (context) => { context.font = `${font}px system-ui, sans-serif`; };
   setFont(measure);
   const heads = columns.map((label) => wrapped(measure, label, width));
-  const sides = rows.map((label) => wrapped(measure, label, width));
+  const sides = rows.map((label) => wrapped(measure, label, Math.max(width, 12 * font)));
   const sideWidth = Math.ceil(Math.max(0, ...sides.flat().map((line) => measure.measureText(line).width)));
   const headHeight = Math.ceil(Math.max(...heads.map((lines) => lines.length)) * font * LINE);
   const left = sideWidth ? sideWidth + 2 * GAP : GAP;

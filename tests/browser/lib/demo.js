@@ -10,10 +10,10 @@ const INDEX = fileURLToPath(new URL('../../../www/demo/index.json', import.meta.
 
 export const serveDemo = (made = []) => serve(new Map([[DEMO, INDEX], ...made]));
 
-export async function openDemo(browser, server, embeddings = ['teal-star.pt'], options = {}) {
-  const { page, problems } = await openPage(browser, `${server.url}/www/`, options);
+export async function openDemo(browser, server, embeddings = ['teal-star.pt']) {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
   await requireWebGPU(page);
-  page.setDefaultTimeout(120_000);
+  page.setDefaultTimeout(300_000);
   await page.getByRole('button', { name: 'Load the built-in model' }).click();
   await page.locator('#model-status', { hasText: 'shapes.safetensors is loaded' }).waitFor();
   for (const name of embeddings) {
