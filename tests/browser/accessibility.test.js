@@ -50,7 +50,7 @@ test('no state of the page has serious findings, or is wider than a phone', { ti
   for (let left = 2; left > 0; left -= 1) await page.getByRole('alert').getByRole('button', { name: 'Dismiss' }).first().click();
 
   await prompt.pressSequentially('embedding:');
-  await page.getByRole('listbox').waitFor();
+  await page.getByRole('listbox', { name: 'Names' }).waitFor();
   await check(page, 'completing');
   await prompt.press('Escape');
 
@@ -105,7 +105,7 @@ test('the main job by keyboard alone: load, add, write, make, compare, open, sav
   await page.locator('#embedding-list .name', { hasText: 'lime-diamond' }).waitFor();
   await tabTo(/^Prompt/);
   await type('a embedding:li');
-  await page.getByRole('option').waitFor();
+  await page.getByRole('listbox', { name: 'Names' }).getByRole('option').waitFor();
   await page.keyboard.press('Enter');
   await page.keyboard.press('Control+ArrowUp');
   assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a (embedding:lime-diamond:1.05)');

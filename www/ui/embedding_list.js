@@ -74,7 +74,7 @@ class EmbeddingList extends HTMLElement {
     const place = element('div', { className: 'facts' }, element('p', { textContent: 'Measuring…' }));
     const details = element('details', {}, element('summary', { textContent: 'Details' }), place, element('div', { className: 'buttons' },
       ...['safetensors', 'pt'].map((format) => button(
-        `Save as .${format}`, `Save ${name} as .${format}`, () => this.#fire('save', { name, format }),
+        `Save as .${format}`, `Save as .${format}: ${name}`, () => this.#fire('save', { name, format }),
       ))));
     details.addEventListener('toggle', () => details.open && this.#fire('facts', name));
     row.append(element('div', { className: 'buttons' },
