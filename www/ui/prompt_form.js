@@ -41,7 +41,7 @@ class PromptForm extends HTMLElement {
       this.#generate();
     });
     // The second click of a double click means nothing more.
-    this.querySelector('#generate').addEventListener('click', (event) => event.detail > 1 && event.preventDefault());
+    this.querySelector('#generate').addEventListener('click', (event) => event.detail === 2 && event.preventDefault());
     this.querySelector('#empty-queue').addEventListener('click', () => this.dispatchEvent(new Event('empty')));
     for (const name of ['prompt', 'negativePrompt', 'promptSyntax']) {
       elements[name].addEventListener('input', () => this.dispatchEvent(new Event('prompts')));
