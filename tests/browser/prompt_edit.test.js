@@ -64,6 +64,7 @@ test('a weight begins at the word, the call or the selection, and goes on from t
     ['a (re|d) cat', 0.1, 'a (|red|:1.2) cat'], ['\\(re|d\\)', 0.1, '\\((|red|:1.1)\\)'],
     ['a embed|ding:x b', 0.05, 'a (|embedding:x|:1.05) b', 'embedding:x'], ['(embedding:x|:1.05)', -0.05, '|embedding:x|', 'embedding:x'],
     ['a (embedding:x| b:1.2)', 0.05, 'a ((|embedding:x|:1.05) b:1.2)', 'embedding:x'], ['my st|yle b', 0.1, '(|my style|:1.1) b', 'my style'],
+    ['a embedding:x/y.z|, b', 0.05, 'a (|embedding:x/y.z|:1.05), b'], ['(embedding:x|:1.05)', 0.05, '(|embedding:x|:1.1)'], ['a embed|ding:x.', 0.05, 'a (|embedding:x|:1.05).'],
     ['(|a|:9.95)', 0.1, '(|a|:10)'], ['(|a|:0.05)', -0.05, '(|a|:0)'], ['(|a|:.3)', 0.1, '(|a|:0.4)'], ['(|a', 0.1, '((|a|:1.1)'],
   ]) assert.equal(pressed(before, change, call), after, before);
   for (const nothing of ['', '|', 'a | b', '| a', ', |,']) if (nothing.includes('|')) assert.equal(pressed(nothing, 0.1), null, nothing);

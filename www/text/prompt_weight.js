@@ -4,6 +4,8 @@
 export const WEIGHT_STEP = Object.freeze({ comfy: 0.05, a1111: 0.1 });
 const STRONGEST = 10;
 const NUMBER = /^\s*:\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*\)/;
+// A call that the engine has not read yet.
+const TYPED_CALL = /embedding:[^\s,:()[\]{}|<>]*[^\s,:()[\]{}|<>.;]/gi;
 const BETWEEN_WORDS = /[\s,.;:!?()[\]{}|<>"\\]/;
 
 // What becomes of the prompt: {start, end, written} is the part that changes, [from, to] what is selected then; null where
@@ -27,7 +29,8 @@ function trimmed(text, from, to) {
 
 // An embedding's call, else what is in the brackets around the caret, else the word.
 function atCaret(text, caret, calls) {
-  const call = calls.find(({ start, end }) => start <= caret && caret <= end);
+  const typed = [...text.matchAll(TYPED_CALL)].map(({ 0: { length }, index }) => ({ start: index, end: index + length }));
+  const call = [...calls, ...typed].find(({ start, end }) => start <= caret && caret <= end);
   if (call) return [call.start, call.end];
   const open = openBracket(text, caret);
   if (open !== null) {
