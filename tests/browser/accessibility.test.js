@@ -59,6 +59,7 @@ test('no state of the page has serious findings, or is wider than a phone', { ti
   await page.getByRole('button', { name: 'Generate' }).click();
   await page.locator('#progress', { hasText: /Step \d+ of 40/ }).waitFor();
   await page.getByRole('button', { name: 'Compare with and without teal-star', exact: true }).click();
+  await page.locator('#queue', { hasText: '2 more wait.' }).waitFor();
   await check(page, 'making');
   await page.getByRole('button', { name: 'Empty the queue' }).click();
   await page.getByRole('button', { name: 'Stop' }).click();
