@@ -77,7 +77,7 @@ test('no state of the page has serious findings, or is wider than a phone', { ti
   await page.close();
 });
 
-test('the main job by keyboard alone: load, add, write, make, compare, open, save', { timeout: 600_000 }, async () => {
+test('the main job by keyboard alone: load, add, write, make, compare, open, save', { timeout: 900_000 }, async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
   page.setDefaultTimeout(300_000);
   await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();

@@ -30,7 +30,7 @@ export async function fill(page, fields) {
 
 // Waits until nothing is being made.
 export async function finished(page) {
-  await page.locator('#stop[aria-disabled="true"]').waitFor({ timeout: 300_000 });
+  await page.locator('#stop[aria-disabled="true"]').waitFor({ timeout: 600_000 });
   assert.deepEqual(await page.locator('#messages > div').allTextContents(), []);
 }
 
