@@ -487,10 +487,31 @@ export interface TokenInfo {
   windows: number;
   /** Tokens in all, embedding vectors included. */
   tokens: number;
+  /** How many of them are vectors of embeddings. */
+  vectors: number;
+  /** Where in the prompt embeddings are called, in order. */
+  calls: EmbeddingCall[];
   /** Missing embeddings and the like. */
   warnings: Warning[];
   /** Names of the embeddings that are used. */
   used: string[];
+}
+
+/** A place in a prompt that calls an embedding. Places count as a string's indices do. */
+export interface EmbeddingCall {
+  /** Where the call begins: `embedding:NAME`, or in AUTOMATIC1111's syntax the bare name. */
+  start: number;
+  /** Where it ends. */
+  end: number;
+  /** The same with the brackets, and their weight, that hold nothing but this call: `(embedding:NAME:1.2)`. */
+  groupStart: number;
+  groupEnd: number;
+  /** The name as the prompt writes it. */
+  written: string;
+  /** The embedding's own name; `null` where there is none of that name. */
+  name: string | null;
+  /** For a name that is missing, the one that was probably meant. */
+  nearest: string | null;
 }
 
 /** The GPU behind a loaded model, or the CPU. */
@@ -818,3 +839,10 @@ export function readRecipe(source: File | Blob | string): Promise<Recipe>;
  * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`
  */
 export function recipeText(recipe: Partial<Recipe>, form?: RecipeForm): Promise<string>;
+
+/**
+ * A PNG with this recipe in place of the one it carries, as pictures made here carry theirs; without a recipe it says nothing:
+ * no recipe, no other text, no EXIF. The pixels stay as they are.
+ * @throws {WordbrushError} `BAD_OPTION`, `UNKNOWN_FORMAT`, `TRUNCATED`, …
+ */
+export function writeRecipe(png: Blob, recipe?: Partial<Recipe>): Promise<Blob>;

@@ -234,6 +234,12 @@ export async function recipeText(recipe, form = 'a1111') {
   return recipeCall('recipeText', { recipe, form: String(form) });
 }
 
+export async function writeRecipe(png, recipe) {
+  if (!(png instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'writeRecipe needs a PNG as a Blob.');
+  const bytes = await bytesOf(png, png.name ?? 'The picture');
+  return new Blob([await recipeCall('writeRecipe', { bytes, recipe })], { type: 'image/png' });
+}
+
 // Recipes have a worker of their own, so that they need no model and wait for none; it ends when it is not used for a while.
 let recipeWorker = null;
 let recipeRest;

@@ -29,7 +29,7 @@ const QUICK = {
   tokens: ({ prompt, promptSyntax }) => engine.tokens(prompt, promptSyntax),
   memory: () => engine.memory(),
 };
-const JOBS = { open, openVae, generate, readRecipe, recipeText, modelNeeds, store, dispose };
+const JOBS = { open, openVae, generate, readRecipe, recipeText, writeRecipe, modelNeeds, store, dispose };
 
 self.onmessage = ({ data }) => {
   if (data.type === 'abort') abort(data.id);
@@ -201,6 +201,10 @@ async function readRecipe({ bytes, name }) {
 
 async function recipeText({ recipe, form }) {
   return (await importEngine()).recipeText(recipe, form);
+}
+
+async function writeRecipe({ bytes, recipe }) {
+  return (await importEngine()).writeRecipe(bytes, recipe);
 }
 
 async function importEngine() {

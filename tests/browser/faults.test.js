@@ -389,7 +389,7 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
   await page.locator('.facts', { hasText: '<b>dog</b> (0.50)' }).waitFor();
   await page.locator('.facts', { hasText: 'Takes 1 of a window' }).waitFor();
   const download = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Save <i>a as .pt' }).click();
+  await page.getByRole('button', { name: 'Save as .pt: <i>a' }).click();
   assert.equal((await download).suggestedFilename(), '_i_a.pt');
 
   await page.getByText('Make an embedding').click();

@@ -41,6 +41,13 @@ async function check(file) {
   if (head[8] !== 0x7b) throw failure('UNKNOWN_FORMAT', `${file.name} is no safetensors file`);
 }
 
+// As readRecipe finds it.
+export function writeRecipe(png, recipe) {
+  const bare = latin1(png).split('recipe:')[0].length;
+  const text = recipe ? `recipe:${JSON.stringify(recipe)}` : '';
+  return new Uint8Array([...png.subarray(0, bare), ...new TextEncoder().encode(text)]);
+}
+
 export class Engine {
   #embeddings = new Map();
   #vae = null;
@@ -178,7 +185,12 @@ export class Engine {
   tokens(prompt, promptSyntax = 'comfy') {
     if (prompt.includes('panic in tokens')) panic();
     const used = promptSyntax === 'a1111' ? ['in a1111'] : [];
-    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, warnings: [], used };
+    const calls = [...prompt.matchAll(/embedding:([\w-]+)/g)].map(({ 0: call, 1: written, index: start }) => {
+      const end = start + call.length;
+      const known = this.#embeddings.has(written);
+      return { start, end, groupStart: start, groupEnd: end, written, name: known ? written : null, nearest: null };
+    });
+    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, vectors: calls.length, warnings: [], used, calls };
   }
 
   async start(options) {
