@@ -1,7 +1,8 @@
 // Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU (or computes on the CPU).
 // index.d.ts documents what is exported here.
 
-import { withPixels } from './pictures.js';
+import { bitmapOf, imageDataOf, withPixels } from './pictures.js';
+import { platform } from './platform.js';
 
 const HINTS = new Map([
   ['NO_GPU', howToEnable()],
@@ -99,7 +100,7 @@ export class StableDiffusion {
     const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
     try {
       const model = await worker.call('open', { files, options: defined({ device, dtype, powerPreference }) }, { signal, onEvent });
-      return new StableDiffusion(worker, model);
+      return new this(worker, model);
     } catch (error) {
       // The half-loaded model goes with its worker, at once and with all its GPU memory.
       worker.stop(new WordbrushError('DISPOSED', 'The model was not loaded.'));
@@ -208,7 +209,7 @@ async function recipeCall(type, payload) {
     if (worker.idle) {
       clearTimeout(recipeRest);
       if (worker.ended) recipeWorker = recipeWorker === worker ? null : recipeWorker;
-      else recipeRest = setTimeout(() => endRecipeWorker(worker), 10_000);
+      else recipeRest = platform.later(() => endRecipeWorker(worker), 10_000);
     }
   }
 }
@@ -239,7 +240,7 @@ class Generation {
     this.#result = start(onEvent).then(({ images: made, params, warnings, seconds }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
-        return { png: blob, image: () => createImageBitmap(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
+        return { png: blob, image: () => bitmapOf(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
       });
       const result = { ...images[0], images, warnings, seconds };
       this.#settled = { error: null };
@@ -260,8 +261,7 @@ class Generation {
       this.#events[this.#newest.at] = rest;
     }
     this.#newest = { at: this.#events.length, seen };
-    const { data, width, height } = event.preview;
-    return { ...event, preview: new ImageData(data, width, height) };
+    return { ...event, preview: imageDataOf(event.preview) };
   }
 
   #take(at) {
@@ -290,7 +290,7 @@ class Generation {
 
 // The worker and the calls that wait for its answers.
 class EngineWorker {
-  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'wordbrush' });
+  #worker = platform.startWorker();
   #calls = new Map();
   #nextId = 1;
   #ended = null;
@@ -329,7 +329,7 @@ class EngineWorker {
   #receive({ id, event, value, error, fatal }) {
     if (fatal) this.stop(crash(fatal));
     else if (event) this.#calls.get(id)?.onEvent?.(event, () => this.#worker.postMessage({ type: 'seen', id }));
-    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message));
+    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message, error.hint));
     else this.#settle(id)?.resolve(value);
   }
 
@@ -358,7 +358,7 @@ class EngineWorker {
     }
     const goodbye = this.call('dispose', {}).catch(() => {});
     this.#ended = error;
-    await Promise.race([goodbye, new Promise((resolve) => { setTimeout(resolve, 3000); })]);
+    await Promise.race([goodbye, new Promise((resolve) => { platform.later(resolve, 3000); })]);
     this.#worker.terminate();
   }
 }
