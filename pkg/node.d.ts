@@ -7,7 +7,7 @@
  * import { StableDiffusion } from 'wordbrush/node';
  * const sd = await StableDiffusion.load('sd15.safetensors');
  * const { png } = await sd.generate({ prompt: 'a photo of a cat' });
- * await writeFile('cat.png', png.stream());
+ * await writeFile('cat.png', Buffer.from(await png.arrayBuffer()));
  * ```
  *
  * Node.js has no picture decoder: {@link index.Picture.image | image()} rejects there, previews are plain

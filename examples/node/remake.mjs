@@ -25,7 +25,7 @@ try {
   }
   const { png, params, warnings } = await making;
   for (const { message } of warnings) console.error(`Warning: ${message}`);
-  await writeFile(out, png.stream());
+  await writeFile(out, Buffer.from(await png.arrayBuffer()));
   console.error(`${out}: ${params.width}×${params.height}, seed ${params.seed}`);
   await sd.dispose();
 } catch (error) {
