@@ -1,7 +1,8 @@
 // Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU (or computes on the CPU).
 // index.d.ts documents what is exported here.
 
-import { withPixels } from './pictures.js';
+import { bitmapOf, imageDataOf, withPixels } from './pictures.js';
+import { platform } from './platform.js';
 import * as folder from './store/folder.js';
 import { Rate } from './store/rate.js';
 
@@ -101,7 +102,7 @@ export class StableDiffusion {
     try {
       const engine = defined({ device, dtype, powerPreference });
       const model = await worker.call('open', { files, store, options: engine }, { signal, onEvent });
-      return new StableDiffusion(worker, model);
+      return new this(worker, model);
     } catch (error) {
       // The half-loaded model goes with its worker, at once and with all its GPU memory.
       worker.stop(new WordbrushError('DISPOSED', 'The model was not loaded.'));
@@ -253,7 +254,7 @@ async function recipeCall(type, payload) {
     if (worker.idle) {
       clearTimeout(recipeRest);
       if (worker.ended) recipeWorker = recipeWorker === worker ? null : recipeWorker;
-      else recipeRest = setTimeout(() => endRecipeWorker(worker), 10_000);
+      else recipeRest = platform.later(() => endRecipeWorker(worker), 10_000);
     }
   }
 }
@@ -284,7 +285,7 @@ class Generation {
     this.#result = start(onEvent).then(({ images: made, params, warnings, seconds }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
-        return { png: blob, image: () => createImageBitmap(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
+        return { png: blob, image: () => bitmapOf(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
       });
       const result = { ...images[0], images, warnings, seconds };
       this.#settled = { error: null };
@@ -305,8 +306,7 @@ class Generation {
       this.#events[this.#newest.at] = rest;
     }
     this.#newest = { at: this.#events.length, seen };
-    const { data, width, height } = event.preview;
-    return { ...event, preview: new ImageData(data, width, height) };
+    return { ...event, preview: imageDataOf(event.preview) };
   }
 
   #take(at) {
@@ -335,7 +335,7 @@ class Generation {
 
 // The worker and the calls that wait for its answers.
 class EngineWorker {
-  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'wordbrush' });
+  #worker = platform.startWorker();
   #calls = new Map();
   #nextId = 1;
   #ended = null;
@@ -374,7 +374,7 @@ class EngineWorker {
   #receive({ id, event, value, error, fatal }) {
     if (fatal) this.stop(crash(fatal));
     else if (event) this.#calls.get(id)?.onEvent?.(event, () => this.#worker.postMessage({ type: 'seen', id }));
-    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message));
+    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message, error.hint));
     else this.#settle(id)?.resolve(value);
   }
 
@@ -403,7 +403,7 @@ class EngineWorker {
     }
     const goodbye = this.call('dispose', {}).catch(() => {});
     this.#ended = error;
-    await Promise.race([goodbye, new Promise((resolve) => { setTimeout(resolve, 3000); })]);
+    await Promise.race([goodbye, new Promise((resolve) => { platform.later(resolve, 3000); })]);
     this.#worker.terminate();
   }
 }
