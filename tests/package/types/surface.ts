@@ -1,24 +1,25 @@
 // Every export, used as a user would. Compiled, never run.
 
 import {
-  StableDiffusion, WordbrushError, checkWebGPU, defaults, promptSyntaxes, readRecipe, recipeText, samplers, schedulers,
+  StableDiffusion, WordbrushError, checkWebGPU, defaults, modelNeeds, modelStore, promptSyntaxes, readRecipe, recipeText, samplers,
+  schedulers, writeRecipe,
 } from 'wordbrush';
 import type {
-  AdapterInfo, CraftSpec, Decoder, Device, EmbeddingFacts, EmbeddingFormat, EmbeddingInfo, ErrorCode, GenerateControl,
+  AdapterInfo, CraftSpec, Decoder, Device, EmbeddingCall, EmbeddingFacts, EmbeddingFormat, EmbeddingInfo, ErrorCode, GenerateControl,
   GenerateEvent, GenerateOptions, Generation, GPUPowerPreference, Hires, LoadOptions, LoadProgress, MaskedContent, MemoryInfo,
-  ModelSource, NearWord, Params, Picture, PictureSource, PromptSyntax, Recipe, RecipeForm, Result, Sampler, Scheduler, TokenInfo,
+  ModelNeeds, ModelSource, ModelStore, NearWord, NeedsOptions, Params, Picture, PictureSource, PromptSyntax, Recipe, RecipeForm, Result, Sampler, Scheduler, StoredModel, StoreOptions, TokenInfo,
   VaeOptions, VaeTiling, Warning,
 } from 'wordbrush';
 
 export async function sources(file: File, files: FileList, folder: FileSystemDirectoryHandle, handle: FileSystemFileHandle) {
-  const all: ModelSource[] = [file, new Blob(), [...files], files, folder, handle, 'model.safetensors', new URL('https://a.b/c'), { url: 'c' }];
+  const all: ModelSource[] = [file, new Blob(), [...files], files, folder, handle, 'model.safetensors', new URL('https://a.b/c'), { url: 'c' }, { stored: 'key' }];
   const preference: GPUPowerPreference = 'high-performance';
   const device: Device = 'webgpu';
   const onProgress = ({ phase, loaded, total, bytesPerSecond, etaSeconds }: LoadProgress) => {
     const numbers: (number | null)[] = [loaded, total, bytesPerSecond, etaSeconds];
     return phase === 'ready' ? numbers : [];
   };
-  const options: LoadOptions = { onProgress, signal: AbortSignal.timeout(1), device, dtype: 'f16', powerPreference: preference };
+  const options: LoadOptions = { onProgress, signal: AbortSignal.timeout(1), device, dtype: 'f16', powerPreference: preference, store: false };
   const vae: VaeOptions = { onProgress, signal: AbortSignal.timeout(1) };
   for (const source of all) {
     await using sd: StableDiffusion = await StableDiffusion.load(source, options);
@@ -44,8 +45,9 @@ export async function embeddings(sd: StableDiffusion, file: File) {
   const blob: Blob = await sd.exportEmbedding('cat', format);
   const tokens: TokenInfo = await sd.tokens('embedding:cat', { promptSyntax: 'comfy' });
   const warnings: Warning[] = tokens.warnings;
+  const calls: EmbeddingCall[] = tokens.calls.filter(({ name, nearest }) => name ?? nearest);
   const removed: boolean = await sd.removeEmbedding('cat');
-  return { near, blob, warnings, removed, listed: sd.embeddings };
+  return { near, blob, warnings, calls, removed, listed: sd.embeddings };
 }
 
 export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: HTMLCanvasElement): Promise<Picture[]> {
@@ -82,7 +84,21 @@ export async function recipes(sd: StableDiffusion, png: Blob): Promise<string> {
   const recipe: Recipe = await readRecipe(png);
   const form: RecipeForm = 'workflow';
   await sd.generate({ ...recipe, steps: 5 });
+  const bare: Blob = await writeRecipe(png);
+  await writeRecipe(bare, { ...recipe, steps: 6 });
   return recipeText(recipe, form);
+}
+
+export async function storage(file: File): Promise<number> {
+  const store: ModelStore = modelStore;
+  const options: StoreOptions = { kind: 'vae', signal: AbortSignal.timeout(1), onProgress: ({ note }) => console.log(note) };
+  const key: string = await store.add(file, options);
+  const kept: StoredModel | undefined = (await store.list()).find((model) => model.key === key && model.complete);
+  const needed: NeedsOptions = { width: 768, batchSize: 2, dtype: 'f16' };
+  const needs: ModelNeeds = await modelNeeds({ stored: key }, needed);
+  const { quota } = await store.room();
+  if (await store.persist()) await store.remove(key);
+  return quota - needs.gpuPeakBytes - (kept?.size ?? 0);
 }
 
 export async function errors(): Promise<ErrorCode | undefined> {
