@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use clap::Parser;
 use full_size::picture;
-use wordbrush::gpu::{Counted, Dispatch, Storage};
+use wordbrush::gpu::{Counted, Dispatch, Pace, Storage};
 
 #[derive(Parser)]
 struct Args {
@@ -109,11 +109,22 @@ fn table(plan: &Counted, model: &[Model]) {
     row("all", sums(&plan.dispatches.iter().collect::<Vec<_>>()), Some(&all));
     let largest = plan.dispatches.iter().map(|dispatch| dispatch.largest).max().unwrap_or(0);
     println!(
-        "submits {}, arena {:.1} MiB, largest binding {:.1} MiB",
-        plan.stats.submits,
+        "arena {:.1} MiB, largest binding {:.1} MiB",
         plan.stats.arena as f64 / 1048576.0,
         largest as f64 / 1048576.0
     );
+    submits(plan);
+}
+
+/// In how many submits a plan goes to a GPU, by what is known of the GPU's speed.
+fn submits(plan: &Counted) {
+    let count = |pace: Pace| pace.submits(plan.dispatches.iter().map(|dispatch| dispatch.flops)).len();
+    let known = [1, 2, 4, 6, 10].map(|tera| {
+        let mut pace = Pace::unknown(false);
+        pace.learn(tera * 1_000_000_000_000, 1.0);
+        format!("{} at {tera} TFLOP/s", count(pace))
+    });
+    println!("submits: {} at unknown speed, {}", count(Pace::unknown(false)), known.join(", "));
 }
 
 fn sums(dispatches: &[&Dispatch]) -> [u64; 5] {

@@ -78,8 +78,16 @@ async fn measure(args: &Args) -> Result<()> {
     let stats = generation.step_stats().expect("a plan");
     generation.step().await?;
     let (preview, begun) = (previews(args, &sd, &mut generation).await?, Instant::now());
-    while generation.step().await? {}
+    // Those of the last step: by then the device knows how fast it is.
+    let mut submits = 0;
+    let mut more = true;
+    while more {
+        let before = gpu.traffic().submits;
+        more = generation.step().await?;
+        submits = gpu.traffic().submits - before;
+    }
     // Null where previews were measured, which tell their own.
+    let submits = preview.is_none().then_some(submits);
     let step = if preview.is_some() { f64::NAN } else { begun.elapsed().as_secs_f64() / args.steps as f64 };
     let sampled = gpu.peak();
     let begun = Instant::now();
@@ -96,7 +104,7 @@ async fn measure(args: &Args) -> Result<()> {
         "kernels": if adapter.software { "software" } else { "gpu" },
         "pixels": args.size,
         "load_s": load,
-        "step": { "dispatches": stats.dispatches, "submits": stats.submits, "gflop": stats.flops as f64 / 1e9,
+        "step": { "dispatches": stats.dispatches, "submits": submits, "gflop": stats.flops as f64 / 1e9,
                   "arena_mib": stats.arena as f64 / 1048576.0, "s": step, "gflop_per_s": stats.flops as f64 / 1e9 / step },
         "decode_s": decode,
         "preview": preview,

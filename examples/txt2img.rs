@@ -173,10 +173,7 @@ async fn run(args: &Args) -> Result<()> {
     }
     if let Some(stats) = generation.step_stats() {
         let (gflop, mib) = (stats.flops as f64 / 1e9, stats.arena >> 20);
-        eprintln!(
-            "a step: {} dispatches, {gflop:.1} GFLOP, {} submits, arena {mib} MiB",
-            stats.dispatches, stats.submits
-        );
+        eprintln!("a step: {} dispatches, {gflop:.1} GFLOP, arena {mib} MiB", stats.dispatches);
     }
     let begun = Instant::now();
     let mut more = true;

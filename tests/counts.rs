@@ -5,7 +5,7 @@
 mod full_size;
 
 use full_size::picture;
-use wordbrush::gpu::{Stats, Storage, Traffic};
+use wordbrush::gpu::{Pace, Stats, Storage, Traffic};
 
 const MIB: u64 = 1 << 20;
 
@@ -22,9 +22,14 @@ fn a_picture_of_512_pixels_keeps_the_limits() {
     // without what two prompts share before they are looked at.
     assert_eq!((dispatches, flops), (291, 1_483_331_993_600));
     assert!(arena <= 64 * MIB, "the step's arena is {arena} bytes");
-    let Traffic { uploaded, read_back, buffers, bind_groups, .. } = run.step;
+    let Traffic { uploaded, read_back, submits, buffers, bind_groups } = run.step;
     assert!(uploaded <= 2048, "{uploaded} bytes written a step");
     assert_eq!((read_back, buffers, bind_groups), (0, 0, 0), "between steps");
+    // A device that only counts never learns how fast it is.
+    assert_eq!(submits, 8, "at unknown speed");
+    let dispatches = || run.plan("unet step").dispatches.iter().map(|dispatch| dispatch.flops);
+    assert_eq!(at(2).submits(dispatches()).len(), 4, "at 2 TFLOP/s");
+    assert_eq!(at(6).submits(dispatches()).len(), 1, "at 6 TFLOP/s");
 
     let Stats { dispatches, flops, arena, .. } = run.plan("vae decode").stats;
     assert_eq!((dispatches, flops), (84, 2_128_575_856_640));
@@ -38,4 +43,52 @@ fn a_picture_of_512_pixels_keeps_the_limits() {
             assert!(dispatch.largest <= 128 * MIB, "{}: {dispatch:?}", plan.label);
         }
     }
+}
+
+/// What is known of a GPU that did so many TFLOP in a second.
+fn at(tera: u64) -> Pace {
+    let mut pace = Pace::unknown(false);
+    pace.learn(tera * 1_000_000_000_000, 1.0);
+    pace
+}
+
+const GFLOP: u64 = 1_000_000_000;
+
+#[test]
+fn a_submit_takes_a_quarter_of_a_second_at_the_best_speed_seen() {
+    assert_eq!(Pace::unknown(false).most(), 200 * GFLOP);
+    assert_eq!(Pace::unknown(true).most(), 4 * GFLOP);
+    assert_eq!(at(6).most(), 1500 * GFLOP);
+    let mut pace = at(6);
+    // A step that waited for its shaders, and one of hardly any work.
+    pace.learn(1500 * GFLOP, 10.0);
+    pace.learn(1000, 0.2);
+    assert_eq!(pace.most(), 1500 * GFLOP);
+    // Nothing that was seen takes the caution below what a device of unknown speed is trusted with.
+    assert_eq!(at(0).most(), 200 * GFLOP);
+    // Clocks that are rounded show no time at all for what takes less than a tenth of a second.
+    let mut pace = Pace::unknown(true);
+    pace.learn(2 * GFLOP, 0.0);
+    assert_eq!(pace.most(), 5 * GFLOP);
+}
+
+/// How many dispatches each submit has: they follow each other.
+fn cut(pace: Pace, gflop: &[u64]) -> Vec<usize> {
+    let submits = pace.submits(gflop.iter().map(|gflop| gflop * GFLOP));
+    assert_eq!((submits[0].start, submits[submits.len() - 1].end), (0, gflop.len()));
+    assert!(submits.windows(2).all(|pair| pair[0].end == pair[1].start), "{submits:?}");
+    submits.iter().map(ExactSizeIterator::len).collect()
+}
+
+#[test]
+fn work_is_cut_in_order_and_only_where_it_is_too_much() {
+    let unknown = Pace::unknown(false);
+    assert_eq!(cut(unknown, &[100, 100]), [2]);
+    assert_eq!(cut(unknown, &[100, 100, 1]), [2, 1]);
+    assert_eq!(cut(unknown, &[100, 0, 150, 0, 0, 50, 1]), [2, 4, 1]);
+    // What is too much goes alone.
+    assert_eq!(cut(unknown, &[0, 500, 500, 0, 10]), [2, 1, 2]);
+    assert_eq!(cut(unknown, &[]), [0]);
+    assert_eq!(cut(at(1), &[100, 100, 50, 100]), [3, 1]);
+    assert_eq!(cut(Pace::unknown(true), &[3, 3, 1, 1]), [1, 2, 1]);
 }

@@ -1,15 +1,18 @@
 //! One handle to the GPU: the adapter's capabilities, buffers that are counted, errors that are kept.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+
+use web_time::Instant;
 
 use crate::error::{Code, Error, Result};
 
 use super::Storage;
 use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
+use super::pace::Pace;
 use super::record::Recording;
 
 /// What to ask of the system.
@@ -56,6 +59,9 @@ pub(super) struct Inner {
     pub allocated: Rc<Allocated>,
     pub ledger: Ledger,
     pub count_only: bool,
+    pub pace: Cell<Pace>,
+    /// When the first plan was sent that nobody waited for yet, and the work sent since.
+    pending: Cell<Option<(Instant, u64)>>,
     failure: Arc<Mutex<Option<Error>>>,
 }
 
@@ -146,6 +152,7 @@ impl Gpu {
                 keep_first(&kept, Error::new(Code::DeviceLost, message));
             }
         });
+        let pace = Cell::new(Pace::unknown(adapter.software));
         Self {
             inner: Rc::new(Inner {
                 device,
@@ -158,6 +165,8 @@ impl Gpu {
                 allocated: Rc::default(),
                 ledger: Ledger::default(),
                 count_only,
+                pace,
+                pending: Cell::default(),
                 failure,
             }),
         }
@@ -204,11 +213,14 @@ impl Gpu {
         self.inner.ledger.plans.borrow().clone()
     }
 
-    /// Waits until everything submitted has run, then raises the first error that came up.
+    /// Waits until everything submitted has run, then raises the first error that came up. From how long it took the device
+    /// learns how much it may be sent at once: see [`Pace`].
     ///
     /// # Errors
     /// Out of memory, a lost device, or a refused command.
     pub async fn finish(&self) -> Result<()> {
+        // What is sent while this waits is the next one's.
+        let pending = self.inner.pending.take();
         let (done, wait) = futures_channel::oneshot::channel();
         self.inner.queue.on_submitted_work_done(move || {
             let _ = done.send(());
@@ -216,7 +228,22 @@ impl Gpu {
         self.poll()?;
         // A lost device may drop the callback instead of calling it; `failure` then says why.
         let _ = wait.await;
-        self.check()
+        self.check()?;
+        if let Some((begun, flops)) = pending {
+            let mut pace = self.inner.pace.get();
+            pace.learn(flops, begun.elapsed().as_secs_f64());
+            self.inner.pace.set(pace);
+        }
+        Ok(())
+    }
+
+    /// Notes that work is about to be sent.
+    pub(super) fn started(&self, flops: u64) {
+        // A device that only counts is done at once, which says nothing.
+        if !self.inner.count_only {
+            let (begun, before) = self.inner.pending.take().unwrap_or_else(|| (Instant::now(), 0));
+            self.inner.pending.set(Some((begun, before + flops)));
+        }
     }
 
     /// Raises the first error the device reported since the last call.

@@ -7,6 +7,7 @@ mod arena;
 mod buffer;
 mod counts;
 mod device;
+mod pace;
 mod plan;
 mod record;
 mod shader;
@@ -14,6 +15,7 @@ mod tensor;
 
 pub use counts::{Counted, Dispatch, Traffic};
 pub use device::{Adapter, Gpu, Options};
+pub use pace::Pace;
 pub use plan::{Plan, Stats};
 pub use record::Kernel;
 pub use shader::{Value, header, without};

@@ -15,8 +15,6 @@ pub struct Stats {
     pub flops: u64,
     /// Bytes of its arena.
     pub arena: u64,
-    /// Submits of one replay.
-    pub submits: usize,
 }
 
 pub(super) struct Command {
@@ -49,11 +47,6 @@ pub(super) struct Buffers {
     pub held: Vec<Rc<Buffer>>,
 }
 
-/// Work of one submit. Drivers reset a GPU that is silent for two seconds, and the page's compositor waits meanwhile:
-/// 200 GFLOP are a fifth of a second on the slowest GPU we expect, 4 GFLOP about that on a CPU adapter.
-const SUBMIT_FLOPS: u64 = 200_000_000_000;
-const SUBMIT_FLOPS_SOFTWARE: u64 = 4_000_000_000;
-
 impl Plan {
     pub(super) fn new(
         gpu: &Gpu,
@@ -64,11 +57,10 @@ impl Plan {
     ) -> Self {
         buffers.held.sort_by_key(Rc::as_ptr);
         buffers.held.dedup_by(|a, b| Rc::ptr_eq(a, b));
-        let mut plan = Self { gpu: gpu.clone(), label, commands, stats, buffers };
-        plan.stats.submits = plan.submits().len();
+        let plan = Self { gpu: gpu.clone(), label, commands, stats, buffers };
         if gpu.inner.count_only {
             let dispatches = plan.commands.iter().map(|command| command.dispatch).collect();
-            gpu.inner.ledger.plans.borrow_mut().push(Counted { label, stats: plan.stats, dispatches });
+            gpu.inner.ledger.plans.borrow_mut().push(Counted { label, stats, dispatches });
         }
         plan
     }
@@ -83,25 +75,11 @@ impl Plan {
         &self.buffers.slabs
     }
 
-    /// Ranges of commands that go to the GPU together.
-    fn submits(&self) -> Vec<std::ops::Range<usize>> {
-        let most = if self.gpu.adapter().software { SUBMIT_FLOPS_SOFTWARE } else { SUBMIT_FLOPS };
-        let mut submits = Vec::new();
-        let (mut start, mut flops) = (0, 0);
-        for (i, command) in self.commands.iter().enumerate() {
-            if flops > 0 && flops + command.dispatch.flops > most {
-                submits.push(start..i);
-                (start, flops) = (i, 0);
-            }
-            flops += command.dispatch.flops;
-        }
-        submits.push(start..self.commands.len());
-        submits
-    }
-
     /// Sends the whole sequence to the GPU; does not wait for it.
     pub fn run(&self) {
-        for range in self.submits() {
+        let submits = self.gpu.inner.pace.get().submits(self.commands.iter().map(|command| command.dispatch.flops));
+        self.gpu.started(self.stats.flops);
+        for range in submits {
             self.gpu.inner.ledger.note(|traffic| traffic.submits += 1);
             let mut encoder = self
                 .gpu
