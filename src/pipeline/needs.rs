@@ -41,7 +41,7 @@ pub fn needs(checkpoint: &Checkpoint, [width, height, batch]: [usize; 3], size: 
         text_width: shapes.of(TOKENS).get(1).copied().unwrap_or(0),
         weights: SLICE_BYTES as u64,
         tokens: 0,
-        step: SLABS * shapes.unet([height / 8, width / 8]) * (2 * batch * size) as u64,
+        step: shapes.unet([height / 8, width / 8]) * (2 * batch * size) as u64 * 7 / 6,
         decode: shapes.decoder([height / 8, width / 8]) * size as u64,
     };
     for (name, array) in &checkpoint.arrays {
@@ -59,10 +59,6 @@ pub fn needs(checkpoint: &Checkpoint, [width, height, batch]: [usize; 3], size: 
     }
     needs
 }
-
-/// A result never lies in the slab of what it was computed from, so that a plan's slabs take about twice what is alive at once
-/// (measured: 1.9 times for SD 1.5).
-const SLABS: u64 = 2;
 
 const TOKENS: &str = "text_encoder.text_model.embeddings.token_embedding.weight";
 
@@ -98,7 +94,7 @@ impl Shapes<'_> {
     }
 
     /// Numbers alive at once in the UNet, of one item of the batch, with latents of h×w: what the way up takes back, and
-    /// what the block at work has under its hands.
+    /// what the block at work has under its hands. A plan's arena is about a sixth larger.
     fn unet(&self, [h, w]: [usize; 2]) -> u64 {
         let pixels = |[h, w]: [usize; 2]| (h * w) as u64;
         let (mut size, mut channels) = ([h, w], self.channels("unet.conv_in").unwrap_or(0));
@@ -138,15 +134,15 @@ impl Shapes<'_> {
         most
     }
 
-    /// Numbers that the VAE's decoder has room for at once. Its slabs are told by what it does with the most pixels: of a
-    /// ResnetBlock five of its results lie beside each other, or three of its inputs (measured: exactly that for SD 1.5 at 512²).
+    /// Numbers alive at once in the VAE's decoder: the input of a ResnetBlock, the same normalised, and what the first
+    /// convolution makes of it (measured: exactly that for SD 1.5 at 512²).
     fn decoder(&self, [h, w]: [usize; 2]) -> u64 {
         let mut pixels = (h * w) as u64;
         let mut channels = self.channels("vae.decoder.conv_in").unwrap_or(0);
-        let mut most = pixels * 5 * channels;
+        let mut most = pixels * 3 * channels;
         for block in (0..MOST).map(|i| format!("vae.decoder.up_blocks.{i}")) {
             for c in self.resnets(&block) {
-                most = most.max(pixels * (5 * c).max(3 * channels));
+                most = most.max(pixels * (2 * channels + c));
                 channels = c;
             }
             if let Some(c) = self.channels(&format!("{block}.upsamplers.0.conv")) {
