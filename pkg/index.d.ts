@@ -19,7 +19,10 @@
  * - `File` or `Blob`: one checkpoint.
  * - a list of `File`s: a folder, as `<input type="file" webkitdirectory>` gives it; each path is `webkitRelativePath`.
  * - a directory or file handle: as `showDirectoryPicker()` gives it.
- * - a URL, or `{ url }`: one checkpoint on a server that answers range requests (and allows them to this origin).
+ * - a URL, or `{ url }`: one checkpoint on a server that allows this origin to read it. Unless {@link LoadOptions.store} says
+ *   otherwise it is kept in the browser's storage while it comes, a download that was cut short is gone on with, and what is
+ *   kept is opened without the network. A server that answers range requests is not needed, but spares much.
+ * - `{ stored }`: the key of a model in the {@link modelStore}.
  */
 export type ModelSource =
   | Blob
@@ -28,24 +31,72 @@ export type ModelSource =
   | FileSystemFileHandle
   | string
   | URL
-  | { url: string };
+  | { url: string }
+  | { stored: string };
 
 /** How far a model has been loaded. */
 export interface LoadProgress {
-  /** `open`: the header is read and the GPU asked for; `load`: tensors go to the GPU; `ready`: done. */
-  phase: 'open' | 'load' | 'ready';
-  /** Bytes read so far. */
+  /**
+   * `open`: the header is read and the GPU asked for; `wait`: another tab is downloading the same file; `download`: bytes come
+   * from the network, those that are there already are loaded meanwhile; `load`: tensors go to the GPU; `ready`: done.
+   */
+  phase: 'open' | 'wait' | 'download' | 'load' | 'ready';
+  /** Bytes so far: of the file in `wait` and `download`, of the tensors in `load`. */
   loaded: number;
-  /** Bytes to read; 0 while they are not known yet. */
+  /** Bytes in all; 0 while they are not known yet. */
   total: number;
+  /** What the model is going to take, as soon as that is known: once, in `open`. */
+  needs?: ModelNeeds;
+  /**
+   * A sentence about something that did not stop the load: the storage is full, the file on the server has changed, a
+   * connection is tried again. May contain a file's name: show it as text, never as markup.
+   */
+  note?: string;
   /** Over about the last five seconds; `null` while unknown. */
   bytesPerSecond: number | null;
   /** Seconds left; `null` during the first three seconds. */
   etaSeconds: number | null;
 }
 
+/**
+ * Bytes that a model takes and a picture made with it, told from its header alone. The weights are exact, the activations about.
+ */
+export interface ModelNeeds {
+  /** Read from the file. */
+  fileBytes: number;
+  /** Numbers in its networks. */
+  parameters: number;
+  /** The width that embeddings must have: 768 for SD 1.5. */
+  textWidth: number;
+  /** The token table, in the tab's own memory. */
+  tokenBytes: number;
+  /** Weights on the GPU, and the slice they come in through. */
+  weightBytes: number;
+  /** Activations of a step, with guidance. */
+  stepBytes: number;
+  /** Activations while latents become pixels. */
+  decodeBytes: number;
+  /** The most that is on the GPU at once: the weights, and the larger of the activations. */
+  gpuPeakBytes: number;
+}
+
+/** Options of {@link modelNeeds}. */
+export interface NeedsOptions {
+  signal?: AbortSignal;
+  /** Pixels. Default: 512. */
+  width?: number;
+  /** Pixels. Default: 512. */
+  height?: number;
+  /** Pictures made at once. Default: 1. */
+  batchSize?: number;
+  /** As in {@link LoadOptions}. */
+  dtype?: LoadOptions['dtype'];
+}
+
 /** Options of {@link StableDiffusion.loadVae}. */
 export interface VaeOptions {
+  /** As in {@link LoadOptions}. */
+  store?: boolean;
   /** As in {@link LoadOptions}, for the bytes of the VAE. */
   onProgress?: (progress: LoadProgress) => void;
   /** Aborting stops the load; the model keeps the VAE that it had. `loadVae` rejects with `signal.reason`. */
@@ -70,6 +121,11 @@ export interface LoadOptions {
   dtype?: 'auto' | 'f16' | 'packed' | 'f32';
   /** Which adapter to prefer on machines with two. */
   powerPreference?: GPUPowerPreference;
+  /**
+   * Whether a model from a URL is looked for in the {@link modelStore}, and kept there. Where there is no room it is loaded
+   * all the same, and a {@link LoadProgress.note} says so. Default: `true`.
+   */
+  store?: boolean;
 }
 
 /** Where pictures are computed. `cpu` is WebAssembly on one thread: for small models, slowly. */
@@ -431,10 +487,31 @@ export interface TokenInfo {
   windows: number;
   /** Tokens in all, embedding vectors included. */
   tokens: number;
+  /** How many of them are vectors of embeddings. */
+  vectors: number;
+  /** Where in the prompt embeddings are called, in order. */
+  calls: EmbeddingCall[];
   /** Missing embeddings and the like. */
   warnings: Warning[];
   /** Names of the embeddings that are used. */
   used: string[];
+}
+
+/** A place in a prompt that calls an embedding. Places count as a string's indices do. */
+export interface EmbeddingCall {
+  /** Where the call begins: `embedding:NAME`, or in AUTOMATIC1111's syntax the bare name. */
+  start: number;
+  /** Where it ends. */
+  end: number;
+  /** The same with the brackets, and their weight, that hold nothing but this call: `(embedding:NAME:1.2)`. */
+  groupStart: number;
+  groupEnd: number;
+  /** The name as the prompt writes it. */
+  written: string;
+  /** The embedding's own name; `null` where there is none of that name. */
+  name: string | null;
+  /** For a name that is missing, the one that was probably meant. */
+  nearest: string | null;
 }
 
 /** The GPU behind a loaded model, or the CPU. */
@@ -587,6 +664,10 @@ export type ErrorCode =
   | 'NOT_AN_EMBEDDING'
   /** A picture or a text carries no recipe. */
   | 'NO_RECIPE'
+  /** The browser's storage has no room. */
+  | 'STORAGE_FULL'
+  /** The browser gives this page no storage. */
+  | 'NO_STORAGE'
   /** An embedding for a model of another text width. */
   | 'WRONG_WIDTH'
   /** NaN or infinity in a file. */
@@ -685,6 +766,68 @@ export class StableDiffusion {
 export function checkWebGPU(): Promise<{ description: string; f16: boolean; software: boolean }>;
 
 /**
+ * Tells what a model is going to take, from its header alone: nothing is loaded, no GPU is asked for, and of a model at a URL
+ * no more than the header is fetched.
+ * @throws {WordbrushError} what is wrong with the file, as {@link StableDiffusion.load} would say.
+ */
+export function modelNeeds(source: ModelSource, options?: NeedsOptions): Promise<ModelNeeds>;
+
+/** A model, or a VAE, in the browser's storage. Names come from addresses and files: show them as text, never as markup. */
+export interface StoredModel {
+  /** For `{ stored: key }` as a {@link ModelSource}. */
+  key: string;
+  name: string;
+  kind: 'model' | 'vae';
+  /** Where it came from; `null` for a file. */
+  url: string | null;
+  /** Bytes of the whole file. */
+  size: number;
+  /** Bytes that are there. */
+  stored: number;
+  /** Whether all are there. The rest is fetched when it is loaded, or by {@link ModelStore.add}. */
+  complete: boolean;
+  /** When something of it was stored last, in milliseconds since 1970. */
+  lastModified: number;
+}
+
+/** Options of {@link ModelStore.add}. */
+export interface StoreOptions {
+  /** As in {@link LoadOptions}; the phases are `wait` and `download`. */
+  onProgress?: (progress: LoadProgress) => void;
+  /** Aborting leaves in the store what has come. */
+  signal?: AbortSignal;
+  /** What it is, for {@link StoredModel.kind}. Default: `model`. */
+  kind?: StoredModel['kind'];
+}
+
+/**
+ * The models kept in this browser for this origin (in its private file system, OPFS), in blocks of which each has its SHA-256: a
+ * download that was cut short is gone on with, and a block that is damaged is fetched again when it is read. Several tabs may
+ * use it at once.
+ */
+export interface ModelStore {
+  /** All of them, the newest first. */
+  list(): Promise<StoredModel[]>;
+  /**
+   * Brings a model in without loading it: downloads it, or copies a file. What is there already is not fetched again.
+   * @returns its key.
+   * @throws {WordbrushError} `STORAGE_FULL`, `NO_STORAGE`, `READ`, `HTML_PAGE`, …
+   */
+  add(source: Blob | FileSystemFileHandle | string | URL | { url: string }, options?: StoreOptions): Promise<string>;
+  /**
+   * Deletes one; a model that is loaded already stays usable.
+   * @throws {WordbrushError} `BUSY` while it is downloaded or loaded, in this tab or another.
+   */
+  remove(key: string): Promise<void>;
+  /** Bytes that this origin uses and may use, as the browser estimates them, and whether it has promised not to delete them. */
+  room(): Promise<{ usage: number; quota: number; persisted: boolean }>;
+  /** Asks the browser to keep what is stored until somebody deletes it; some ask the user, some decide on their own. */
+  persist(): Promise<boolean>;
+}
+
+export const modelStore: ModelStore;
+
+/**
  * Reads what a picture (PNG, JPEG, WebP) was made from, or a text: AUTOMATIC1111's parameters, ComfyUI's workflow or API
  * JSON. Needs no model and no GPU, and does not block the page.
  * @throws {WordbrushError} `NO_RECIPE`, `BAD_PICTURE`, `TOO_LARGE`, …
@@ -696,3 +839,10 @@ export function readRecipe(source: File | Blob | string): Promise<Recipe>;
  * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`
  */
 export function recipeText(recipe: Partial<Recipe>, form?: RecipeForm): Promise<string>;
+
+/**
+ * A PNG with this recipe in place of the one it carries, as pictures made here carry theirs; without a recipe it says nothing:
+ * no recipe, no other text, no EXIF. The pixels stay as they are.
+ * @throws {WordbrushError} `BAD_OPTION`, `UNKNOWN_FORMAT`, `TRUNCATED`, …
+ */
+export function writeRecipe(png: Blob, recipe?: Partial<Recipe>): Promise<Blob>;

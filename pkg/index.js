@@ -1,7 +1,10 @@
 // Wordbrush on the page's side: promises over one dedicated worker that owns the wasm engine and the GPU (or computes on the CPU).
 // index.d.ts documents what is exported here.
 
-import { withPixels } from './pictures.js';
+import { bitmapOf, imageDataOf, withPixels } from './pictures.js';
+import { platform } from './platform.js';
+import * as folder from './store/folder.js';
+import { Rate } from './store/rate.js';
 
 const HINTS = new Map([
   ['NO_GPU', howToEnable()],
@@ -90,16 +93,16 @@ export class StableDiffusion {
   }
 
   static async load(source, options = {}) {
-    const { onProgress, signal, device, dtype, powerPreference } = known(options, LOAD_OPTIONS);
+    const { onProgress, signal, device, dtype, powerPreference, store = true } = known(options, LOAD_OPTIONS);
     signal?.throwIfAborted();
     const files = await filesOf(source);
     signal?.throwIfAborted();
     const worker = new EngineWorker();
-    const rate = new Rate();
-    const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
+    const onEvent = withRate(onProgress);
     try {
-      const model = await worker.call('open', { files, options: defined({ device, dtype, powerPreference }) }, { signal, onEvent });
-      return new StableDiffusion(worker, model);
+      const engine = defined({ device, dtype, powerPreference });
+      const model = await worker.call('open', { files, store, options: engine }, { signal, onEvent });
+      return new this(worker, model);
     } catch (error) {
       // The half-loaded model goes with its worker, at once and with all its GPU memory.
       worker.stop(new WordbrushError('DISPOSED', 'The model was not loaded.'));
@@ -151,12 +154,10 @@ export class StableDiffusion {
   }
 
   async loadVae(source, options = {}) {
-    const { onProgress, signal } = known(options, VAE_OPTIONS);
+    const { onProgress, signal, store = true } = known(options, VAE_OPTIONS);
     signal?.throwIfAborted();
     const files = await filesOf(source);
-    const rate = new Rate();
-    const onEvent = (event) => onProgress?.({ ...event, ...rate.at(event.loaded, event.total) });
-    return this.#worker.call('openVae', { files }, { signal, onEvent });
+    return this.#worker.call('openVae', { files, store }, { signal, onEvent: withRate(onProgress) });
   }
 
   tokens(prompt, { promptSyntax } = {}) {
@@ -183,6 +184,45 @@ export class StableDiffusion {
   async [Symbol.asyncDispose ?? Symbol('asyncDispose')]() { await this.dispose(); }
 }
 
+export async function modelNeeds(source, options = {}) {
+  const { signal, ...picture } = known(options, NEEDS_OPTIONS);
+  return ownWorker('modelNeeds', { files: await filesOf(source), options: defined(picture) }, { signal });
+}
+
+export const modelStore = Object.freeze({
+  list: () => typed(folder.list()),
+  remove: (key) => typed(folder.remove(String(key))),
+
+  async add(source, options = {}) {
+    const { onProgress, signal, kind = 'model' } = known(options, STORE_OPTIONS);
+    if (!['model', 'vae'].includes(kind)) throw new WordbrushError('BAD_OPTION', `kind is ${kind}; it must be model or vae.`);
+    const files = await filesOf(source);
+    if (files.length !== 1) throw new WordbrushError('BAD_OPTION', 'Only single files are kept in the browser, no folders.');
+    return ownWorker('store', { files, kind }, { signal, onEvent: withRate(onProgress) });
+  },
+
+  async room() {
+    const { usage = 0, quota = 0 } = await navigator.storage?.estimate?.().catch(() => ({})) ?? {};
+    return { usage, quota, persisted: await navigator.storage?.persisted?.().catch(() => false) ?? false };
+  },
+  persist: async () => await navigator.storage?.persist?.().catch(() => false) ?? false,
+});
+
+// A call that may take long has a worker of its own, which ends with it.
+async function ownWorker(type, payload, control) {
+  control.signal?.throwIfAborted();
+  const worker = new EngineWorker();
+  try {
+    return await worker.call(type, payload, control);
+  } finally {
+    worker.stop(new WordbrushError('DISPOSED', 'The worker has ended.'));
+  }
+}
+
+async function typed(promise) {
+  return promise.catch((error) => { throw new WordbrushError(error.code ?? 'NO_STORAGE', error.message); });
+}
+
 export async function readRecipe(source) {
   if (typeof source === 'string') return recipeCall('readRecipe', { bytes: new TextEncoder().encode(source), name: 'The text' });
   if (!(source instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'readRecipe needs a File, a Blob or a text.');
@@ -193,6 +233,12 @@ export async function readRecipe(source) {
 
 export async function recipeText(recipe, form = 'a1111') {
   return recipeCall('recipeText', { recipe, form: String(form) });
+}
+
+export async function writeRecipe(png, recipe) {
+  if (!(png instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'writeRecipe needs a PNG as a Blob.');
+  const bytes = await bytesOf(png, png.name ?? 'The picture');
+  return new Blob([await recipeCall('writeRecipe', { bytes, recipe })], { type: 'image/png' });
 }
 
 // Recipes have a worker of their own, so that they need no model and wait for none; it ends when it is not used for a while.
@@ -208,7 +254,7 @@ async function recipeCall(type, payload) {
     if (worker.idle) {
       clearTimeout(recipeRest);
       if (worker.ended) recipeWorker = recipeWorker === worker ? null : recipeWorker;
-      else recipeRest = setTimeout(() => endRecipeWorker(worker), 10_000);
+      else recipeRest = platform.later(() => endRecipeWorker(worker), 10_000);
     }
   }
 }
@@ -239,7 +285,7 @@ class Generation {
     this.#result = start(onEvent).then(({ images: made, params, warnings, seconds }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
-        return { png: blob, image: () => createImageBitmap(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
+        return { png: blob, image: () => bitmapOf(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
       });
       const result = { ...images[0], images, warnings, seconds };
       this.#settled = { error: null };
@@ -260,8 +306,7 @@ class Generation {
       this.#events[this.#newest.at] = rest;
     }
     this.#newest = { at: this.#events.length, seen };
-    const { data, width, height } = event.preview;
-    return { ...event, preview: new ImageData(data, width, height) };
+    return { ...event, preview: imageDataOf(event.preview) };
   }
 
   #take(at) {
@@ -290,7 +335,7 @@ class Generation {
 
 // The worker and the calls that wait for its answers.
 class EngineWorker {
-  #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'wordbrush' });
+  #worker = platform.startWorker();
   #calls = new Map();
   #nextId = 1;
   #ended = null;
@@ -329,7 +374,7 @@ class EngineWorker {
   #receive({ id, event, value, error, fatal }) {
     if (fatal) this.stop(crash(fatal));
     else if (event) this.#calls.get(id)?.onEvent?.(event, () => this.#worker.postMessage({ type: 'seen', id }));
-    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message));
+    else if (error) this.#settle(id)?.reject(new WordbrushError(error.code, error.message, error.hint));
     else this.#settle(id)?.resolve(value);
   }
 
@@ -358,7 +403,7 @@ class EngineWorker {
     }
     const goodbye = this.call('dispose', {}).catch(() => {});
     this.#ended = error;
-    await Promise.race([goodbye, new Promise((resolve) => { setTimeout(resolve, 3000); })]);
+    await Promise.race([goodbye, new Promise((resolve) => { platform.later(resolve, 3000); })]);
     this.#worker.terminate();
   }
 }
@@ -368,25 +413,24 @@ function crash(message) {
   return new WordbrushError('INTERNAL', `The engine stopped: ${reason}`);
 }
 
-// Bytes per second over about the last five seconds, and the time left once that has settled.
-class Rate {
-  #started = performance.now();
-  #samples = [];
-
-  at(loaded, total) {
-    const now = performance.now();
-    this.#samples.push({ now, loaded });
-    while (this.#samples.length > 2 && now - this.#samples[0].now > 5000) this.#samples.shift();
-    const first = this.#samples[0];
-    const bytesPerSecond = now > first.now ? ((loaded - first.loaded) * 1000) / (now - first.now) : null;
-    const settled = bytesPerSecond > 0 && now - this.#started > 3000;
-    return { bytesPerSecond, etaSeconds: settled ? (total - loaded) / bytesPerSecond : null };
-  }
+// Progress as the page is told of it: each phase has a speed of its own. A note says something by the way and leaves the rest as
+// it was.
+function withRate(onProgress) {
+  let rate = null;
+  let last = { phase: 'open', loaded: 0, total: 0, bytesPerSecond: null, etaSeconds: null };
+  return (event) => {
+    if (event.note) return onProgress?.({ ...last, note: event.note });
+    if (event.phase !== last.phase || !rate) rate = new Rate();
+    last = { ...event, ...rate.at(event.loaded, event.total) };
+    onProgress?.(last);
+  };
 }
 
-const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference'];
+const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference', 'store'];
 const EMBEDDING_OPTIONS = ['name'];
-const VAE_OPTIONS = ['onProgress', 'signal'];
+const VAE_OPTIONS = ['onProgress', 'signal', 'store'];
+const STORE_OPTIONS = ['onProgress', 'signal', 'kind'];
+const NEEDS_OPTIONS = ['signal', 'width', 'height', 'batchSize', 'dtype'];
 const GENERATE_CONTROL = ['signal', 'preview'];
 
 function known(options, names) {
@@ -400,18 +444,19 @@ function defined(options) {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }
 
-// The files of a model as the engine takes them: {name, blob} or {name, url}.
+// The files of a model as the worker takes them: {name, blob}, {name, url} or {stored: key}.
 async function filesOf(source) {
   if (typeof source === 'string' || source instanceof URL) return [fileOfUrl(source)];
   if (source instanceof Blob) return [{ name: source.name ?? 'model.safetensors', blob: source }];
   if (source?.kind === 'directory') return filesOfFolder(source);
   if (source?.kind === 'file') return filesOf(await source.getFile());
   if (source?.url) return [fileOfUrl(source.url)];
+  if (typeof source?.stored === 'string') return [{ stored: source.stored }];
   const files = isList(source) ? [...source] : [];
   if (files.length > 0 && files.every((file) => file instanceof Blob)) {
     return files.map((file) => ({ name: pathInFolder(file), blob: file }));
   }
-  throw new WordbrushError('BAD_OPTION', 'A model is a File, a list of Files (a folder), a folder handle, or a URL.');
+  throw new WordbrushError('BAD_OPTION', 'A model is a File, a list of Files (a folder), a folder handle, a URL, or the key of a stored one.');
 }
 
 function isList(source) {
@@ -425,7 +470,16 @@ function fileOfUrl(url) {
   } catch {
     throw new WordbrushError('BAD_OPTION', `${url} is not a URL.`);
   }
-  return { name: absolute.pathname.split('/').pop() || 'model.safetensors', url: absolute.href };
+  if (!/^https?:$/.test(absolute.protocol)) throw new WordbrushError('BAD_OPTION', `${absolute.href} is no address that can be fetched: it must begin with https: or http:.`);
+  const last = absolute.pathname.split('/').pop();
+  let name;
+  try {
+    name = decodeURIComponent(last);
+  } catch {
+    name = last;
+  }
+  absolute.hash = '';
+  return { name: name || 'model.safetensors', url: absolute.href };
 }
 
 // "folder/unet/model.safetensors" → "unet/model.safetensors"

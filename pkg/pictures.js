@@ -20,6 +20,22 @@ export async function withPixels(options) {
   return taken;
 }
 
+export async function bitmapOf(blob) {
+  mustDecode('image()');
+  return createImageBitmap(blob);
+}
+
+// ImageData, or its likeness where there is no such class.
+export function imageDataOf({ data, width, height }) {
+  return globalThis.ImageData ? new ImageData(data, width, height) : { data, width, height };
+}
+
+function mustDecode(name) {
+  if (globalThis.createImageBitmap) return;
+  const message = `${name} needs a picture decoder, which is in browsers only; give and take pixels as {width, height, data} here.`;
+  throw new WordbrushError('BAD_OPTION', message);
+}
+
 const eighths = (side) => Math.max(8, Math.floor(side / 8) * 8);
 
 async function decoded(name, source) {
@@ -27,6 +43,7 @@ async function decoded(name, source) {
     // ImageData, or its likeness where there is no such class.
     return globalThis.ImageData && source instanceof ImageData ? createImageBitmap(source) : source;
   }
+  mustDecode(name);
   try {
     return await createImageBitmap(source);
   } catch {

@@ -4,7 +4,9 @@
 // abort ends the job there, and quick calls (embeddings, tokens, memory) are answered there instead of after the picture.
 // While there is nothing else to do, the model is hashed slice by slice, for the recipes of its pictures.
 //
-// A worker without a model reads and writes recipes.
+// A worker without a model reads and writes recipes, looks at models, and brings them into the store.
+
+import { bringIn, stopTransfers, withFiles } from './store/transfers.js';
 
 let engine = null;
 let inEngine = false; // within an awaited call, when the engine must not be called again
@@ -27,15 +29,20 @@ const QUICK = {
   tokens: ({ prompt, promptSyntax }) => engine.tokens(prompt, promptSyntax),
   memory: () => engine.memory(),
 };
-const JOBS = { open, openVae, generate, readRecipe, recipeText, dispose };
+const JOBS = { open, openVae, generate, readRecipe, recipeText, writeRecipe, modelNeeds, store, dispose };
 
 self.onmessage = ({ data }) => {
-  if (data.type === 'abort') aborted.add(data.id);
+  if (data.type === 'abort') abort(data.id);
   else if (data.type === 'seen') unseen.delete(data.id);
   else if (data.type in JOBS) queue(data);
   else if (inEngine) waiting.push(data);
   else answer(data, QUICK[data.type]);
 };
+
+function abort(id) {
+  aborted.add(id);
+  stopTransfers(id);
+}
 
 function queue(call) {
   jobsLeft += 1;
@@ -122,35 +129,59 @@ function stopIfAborted(id) {
   if (aborted.has(id)) throw Object.assign(new Error('Stopped.'), { code: 'ABORTED' });
 }
 
-async function open({ id, files, options }) {
+async function open({ id, files, options, store }) {
   const report = (phase) => {
     self.postMessage({ id, event: { phase, loaded: engine?.loaded ?? 0, total: engine?.total ?? 0 } });
   };
   report('open');
-  const { Engine } = await importEngine();
-  engine = await turn(() => Engine.open(files, options));
-  await loadAll(id, () => report('load'));
+  const wasm = await importEngine();
+  let opened;
+  await withFiles(id, files, { kind: 'model', store, check: () => stopIfAborted(id) }, async (sources, arriving) => {
+    const needs = await turn(() => wasm.modelNeeds(sources, { dtype: options.dtype }));
+    self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs } });
+    engine = await turn(() => wasm.Engine.open(sources, options));
+    await loadAll(id, () => { if (!arriving()) report('load'); });
+    opened = sources;
+  });
   report('ready');
+  // A model that is only in memory is not downloaded a second time for its hash.
+  hashed = opened.some(({ isStored }) => isStored === false);
   modelBytes = engine.total;
-  // A model from a URL is not downloaded a second time for its hash.
-  hashed = files.some(({ url }) => url);
   return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
 }
 
-async function openVae({ id, files }) {
+async function openVae({ id, files, store }) {
   const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total } });
   stopIfAborted(id);
   report('open', 0, 0);
-  const kind = await turn(() => engine.openVae(files));
-  const total = engine.total - modelBytes;
-  try {
-    await loadAll(id, () => report('load', Math.max(0, engine.loaded - modelBytes), total));
-  } catch (error) {
-    engine.dropVae();
-    throw error;
-  }
+  let total;
+  const kind = await withFiles(id, files, { kind: 'vae', store, check: () => stopIfAborted(id) }, async (sources, arriving) => {
+    const kind = await turn(() => engine.openVae(sources));
+    total = engine.total - modelBytes;
+    try {
+      await loadAll(id, () => { if (!arriving()) report('load', Math.max(0, engine.loaded - modelBytes), total); });
+    } catch (error) {
+      engine.dropVae();
+      throw error;
+    }
+    return kind;
+  });
   report('ready', total, total);
   return kind;
+}
+
+// Tells what a model would take: of one at an address, only its header is fetched.
+async function modelNeeds({ id, files, options }) {
+  const { modelNeeds: read } = await importEngine();
+  const how = { kind: 'model', store: false, block: HEADER, check: () => stopIfAborted(id) };
+  return withFiles(id, files, how, (sources) => read(sources, options));
+}
+
+const HEADER = 512 * 1024;
+
+// Brings a model into the store without loading it.
+async function store({ id, files: [file], kind }) {
+  return bringIn(id, file, { kind, check: () => stopIfAborted(id) });
 }
 
 async function loadAll(id, report) {
@@ -170,6 +201,10 @@ async function readRecipe({ bytes, name }) {
 
 async function recipeText({ recipe, form }) {
   return (await importEngine()).recipeText(recipe, form);
+}
+
+async function writeRecipe({ bytes, recipe }) {
+  return (await importEngine()).writeRecipe(bytes, recipe);
 }
 
 async function importEngine() {

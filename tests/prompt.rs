@@ -24,6 +24,8 @@ mod library;
 mod scenario;
 #[path = "prompt/schedule.rs"]
 mod schedule;
+#[path = "prompt/sites.rs"]
+mod sites;
 #[path = "prompt/tokenizer.rs"]
 mod tokenizer;
 

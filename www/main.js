@@ -5,9 +5,15 @@ import {
   aboutEmbedding, addEmbeddings, forgetEmbeddings, makeEmbedding, removeEmbedding, restoreEmbeddings,
 } from './app/embeddings.js';
 import { addDemoEmbedding, exampleWaits, generateExample, loadDemo, openDemo, playExample } from './app/examples.js';
+import {
+  copyPicture, deletePicture, rememberSwitch, restoreGallery, reuseSeed, reuseSettings, savePicture,
+} from './app/gallery.js';
 import { loadModel, loadVae } from './app/model.js';
 import { countTokens, generate, sizeOfStart, startFromResult } from './app/picture.js';
+import { emptyQueue } from './app/queue.js';
 import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
+import { download, getFound, keepModel, lookUp, openStored, persist, removeStored, showShelf } from './app/shelf.js';
+import { compare, grid, sweep } from './app/series.js';
 import { $, app, form, list, maker, messages } from './app/state.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
 import { saveAs } from './ui/dom.js';
@@ -18,7 +24,10 @@ import './ui/embedding_list.js';
 import './ui/embedding_maker.js';
 import './ui/file_zone.js';
 import './ui/message_list.js';
+import './ui/model_shelf.js';
 import './ui/picture_frame.js';
+import './ui/picture_gallery.js';
+import './ui/picture_series.js';
 import './ui/progress_line.js';
 import './ui/prompt_form.js';
 import './ui/start_picture.js';
@@ -51,12 +60,26 @@ $('model').addEventListener('files', ({ detail: { files, folder, input } }) => {
   if (input === 'vae-file') loadVae(files[0]);
   else loadModel(folder ? files : files[0]);
 });
+const SHELF = { look: lookUp, get: getFound, add: download, open: openStored, remove: removeStored, persist };
+for (const [type, work] of Object.entries(SHELF)) $('shelf').addEventListener(type, ({ detail }) => work(detail));
+$('keep-model').addEventListener('click', keepModel);
+$('stop-loading').addEventListener('click', () => app.loading?.abort());
 $('embeddings').addEventListener('files', ({ detail: { files } }) => addEmbeddings(files));
 list.addEventListener('insert', ({ detail: name }) => form.insert(form.promptSyntax === 'a1111' ? name : `embedding:${name}`));
 list.addEventListener('facts', ({ detail: name }) => aboutEmbedding(async () => list.showFacts(name, await app.sd.embeddingFacts(name))));
 list.addEventListener('save', ({ detail: { name, format } }) => aboutEmbedding(async () => {
   saveAs(await app.sd.exportEmbedding(name, format), `${fileName(name)}.${format}`);
 }));
+list.addEventListener('compare', ({ detail: name }) => compare(name));
+list.addEventListener('sweep', ({ detail: name }) => sweep(name));
+$('series').addEventListener('grid', ({ detail }) => grid(detail));
+$('series').addEventListener('save', ({ detail }) => savePicture(detail));
+const gallery = $('gallery');
+gallery.addEventListener('settings', ({ detail }) => reuseSettings(detail));
+gallery.addEventListener('seed', ({ detail }) => reuseSeed(detail));
+gallery.addEventListener('copy', ({ detail }) => copyPicture(detail));
+gallery.addEventListener('save', ({ detail }) => savePicture(detail));
+gallery.addEventListener('delete', ({ detail }) => deletePicture(detail));
 maker.addEventListener('make', ({ detail: spec }) => makeEmbedding(spec));
 $('forget').addEventListener('click', forgetEmbeddings);
 $('recipe').addEventListener('recipe', ({ detail: text }) => useRecipe(text, 'the pasted text'));
@@ -82,12 +105,21 @@ document.addEventListener('drop', (event) => {
 list.addEventListener('remove', ({ detail: name }) => removeEmbedding(name));
 form.addEventListener('generate', () => (exampleWaits() ? generateExample() : generate()));
 form.addEventListener('stop', () => app.making?.abort());
+form.addEventListener('empty', emptyQueue);
 form.addEventListener('prompts', countTokens);
 $('start').addEventListener('taken', ({ detail }) => sizeOfStart(detail));
 $('start').addEventListener('refused', ({ detail }) => messages.show('start', detail));
+$('picture').addEventListener('save', (event) => {
+  if ($('keep-recipes').checked) return; // The link does it.
+  event.preventDefault();
+  savePicture(event.detail);
+});
 $('start-again').addEventListener('click', startFromResult);
 
 restoreEmbeddings();
+showShelf();
+restoreGallery();
+rememberSwitch();
 openDemo();
 try {
   const { description, software } = await checkWebGPU();

@@ -16,6 +16,7 @@ class Concept:
     vectors: int
     start: str
     fixed: dict  # what is the same in all of its pictures
+    rate: float = 5e-3
 
 
 CONCEPTS = (
@@ -24,7 +25,8 @@ CONCEPTS = (
     Concept("lime-diamond", "safetensors", 4, "green outlined diamond", dict(colour="lime", style="outlined", shape="diamond")),
     Concept("teal", "png", 1, "blue", dict(colour="teal")),
 )
-FAILURES = Concept("failures", "safetensors", 4, "faded broken", dict(failure=True))
+# A slow rate, as diffusers' example has it: words for what went wrong are in the captions, and at ten times the rate the vectors leave them.
+FAILURES = Concept("failures", "safetensors", 3, "faded broken shape", dict(failure=True), rate=5e-4)
 
 
 def scene(concept, rng):

@@ -25,7 +25,7 @@ from concepts import CONCEPTS, FAILURES, scenes
 from pictures import draw
 from training import DEVICE, WORK
 
-STEPS, BATCH, RATE, PICTURES = 600, 8, 5e-3, 256
+STEPS, BATCH, PICTURES = 600, 8, 256
 OUT = pathlib.Path(__file__).resolve().parents[2] / "www" / "demo" / "embeddings"
 PLACEHOLDER = 49408  # the first id behind CLIP's own
 
@@ -91,7 +91,7 @@ def learn(concept, seed, steps):
         with torch.no_grad():
             rows.new += 0.1 * rows.new.std() * torch.randn(rows.new.shape).to(DEVICE)
     latent = posterior(vae, concept, seed)
-    optimizer = torch.optim.AdamW([rows.new], lr=RATE, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
+    optimizer = torch.optim.AdamW([rows.new], lr=concept.rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
     all_ids = torch.tensor([ids_of(tokens, template, concept.vectors) for template in TEMPLATES]).to(DEVICE)
     falling = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, steps)  # the recipe's --lr_scheduler linear
     mean = None

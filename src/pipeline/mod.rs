@@ -10,6 +10,7 @@ mod init;
 mod library;
 mod mask;
 mod model;
+mod needs;
 mod networks;
 mod on_cpu;
 mod on_gpu;
@@ -24,7 +25,7 @@ use crate::error::{Code, Error, Result};
 use crate::files::Source;
 use crate::files::{Checkpoint, taesd_file, vae_file};
 use crate::gpu::{Gpu, Options};
-use crate::prompt::{self, Library, Scenario, Syntax, Tokenizer, expand, scenario};
+use crate::prompt::{self, Library, Scenario, Site, Syntax, Tokenizer, expand, scenario};
 
 use networks::Networks;
 use on_cpu::OnCpu;
@@ -39,6 +40,7 @@ pub use init::{Init, Picture};
 pub use library::Craft;
 pub use mask::{Mask, MaskedContent};
 pub use model::Model;
+pub use needs::{Needs, needs};
 pub use params::{Decoder, Params};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
@@ -149,6 +151,11 @@ impl StableDiffusion {
     /// Reads a prompt as [`start`](Self::start) would, with the default steps and seed.
     pub fn read(&self, prompt: &str, syntax: Syntax) -> Scenario {
         self.read_prompt(prompt, false, &Params { syntax, ..Params::default() })
+    }
+
+    /// Where in a prompt embeddings are called.
+    pub fn calls(&self, prompt: &str, syntax: Syntax) -> Vec<Site> {
+        prompt::sites(prompt, syntax, &self.tokenizer, &self.library)
     }
 
     /// Reads the negative prompt and the prompt of a picture for all its steps.

@@ -4,7 +4,11 @@
 //! what was written, or fails, ours goes on (§0.2): `tests/prompt/comfy.rs` lists every difference.
 
 use std::ops::Range;
+use std::rc::Rc;
 
+use crate::files::textual_inversion::Embedding;
+
+use super::library::Library;
 use super::syntax::{Segment, segments};
 use super::{Parsed, Reader, Token, WINDOW, Window, short};
 
@@ -30,12 +34,12 @@ struct Group {
 pub(super) fn windows(text: &str, reader: Reader, report: &mut Parsed) -> Vec<Window> {
     let segments = segments(text, report);
     let mut grouping = Grouping { reader, report, groups: Vec::new() };
-    for Segment { text, weight } in segments {
+    for Segment { text, weight, .. } in segments {
         let weight = grouping.report.clamp(weight, &text);
         for part in parts(&text, grouping.report) {
             let text = match part {
                 Part::Text(text) => text,
-                Part::Embedding(body) => grouping.take_name(body, weight),
+                Part::Embedding(body, _) => grouping.take_name(body, weight),
             };
             grouping.push_text(text, weight);
         }
@@ -53,8 +57,8 @@ struct Grouping<'a> {
 /// A stretch of a segment.
 enum Part<'a> {
     Text(&'a str),
-    /// What follows `embedding:`, up to the next one.
-    Embedding(&'a str),
+    /// What follows `embedding:`, up to the next one, and where it begins.
+    Embedding(&'a str, usize),
 }
 
 /// Finds the places where `embedding:` calls an embedding: at the start of a segment or after a space or line end, which
@@ -65,9 +69,10 @@ fn parts<'a>(text: &'a str, report: &mut Parsed) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let (mut start, mut in_embedding) = (0, false);
     let mut push = |range: Range<usize>, is_embedding: bool| {
+        let start = range.start;
         let body = &text[range];
         if is_embedding {
-            parts.push(Part::Embedding(body));
+            parts.push(Part::Embedding(body, start));
         } else if !body.is_empty() {
             parts.push(Part::Text(body));
         }
@@ -105,27 +110,16 @@ impl Grouping<'_> {
     /// ComfyUI takes the whole word, then the word without commas around it. If neither is known, ours also tries the
     /// word up to the first delimiter, and that without punctuation at its end. An unknown name is left out, as there.
     fn take_name<'t>(&mut self, body: &'t str, weight: f32) -> &'t str {
-        let start = body.len() - body.trim_start().len();
-        let end = body[start..].find(char::is_whitespace).map_or(body.len(), |length| start + length);
-        let word = &body[start..end];
-        let candidates = candidates(word);
-        for (tried, range) in candidates.iter().enumerate() {
-            if range.is_empty() || candidates[..tried].contains(range) {
-                continue;
-            }
-            let name = &word[range.clone()];
-            self.report.lookups.push(name.to_owned());
-            if let Some((known, embedding)) = self.reader.library.get(name) {
+        let Named { range, known } = named(body, self.reader.library, &mut self.report.lookups);
+        match known {
+            Some((known, embedding)) => {
                 self.report.use_name(known);
                 let tokens = Token::rows(embedding, embedding.vectors, weight);
                 self.groups.push(Group { tokens, name: Some(known.to_owned()) });
-                return &body[start + range.end..];
             }
+            None => warn_of_missing(&body[range.clone()], body, self.reader, self.report),
         }
-        let [_, _, dropped, _] = candidates;
-        warn_of_missing(&word[dropped.clone()], body, self.reader, self.report);
-        // Commas are only part of the name's word if there is a name.
-        if dropped.is_empty() { &body[start..] } else { &body[start + dropped.end..] }
+        &body[range.end..]
     }
 
     fn push_text(&mut self, text: &str, weight: f32) {
@@ -133,6 +127,77 @@ impl Grouping<'_> {
         let tokens = ids.into_iter().map(|id| Token::id(id, weight)).collect();
         self.groups.push(Group { tokens, name: None });
     }
+}
+
+/// What stands after `embedding:`.
+struct Named<'l> {
+    /// Where the name stands; empty if there is none.
+    range: Range<usize>,
+    known: Option<(&'l str, &'l Rc<Embedding>)>,
+}
+
+/// The name that `body` begins with, in the library or not.
+fn named<'l>(body: &str, library: &'l Library, lookups: &mut Vec<String>) -> Named<'l> {
+    let start = body.len() - body.trim_start().len();
+    let end = body[start..].find(char::is_whitespace).map_or(body.len(), |length| start + length);
+    let word = &body[start..end];
+    let in_body = |range: &Range<usize>| start + range.start..start + range.end;
+    let candidates = candidates(word);
+    for (tried, range) in candidates.iter().enumerate() {
+        if range.is_empty() || candidates[..tried].contains(range) {
+            continue;
+        }
+        lookups.push(word[range.clone()].to_owned());
+        if let Some(known) = library.get(&word[range.clone()]) {
+            return Named { range: in_body(range), known: Some(known) };
+        }
+    }
+    let [_, _, dropped, _] = candidates;
+    // Commas are only part of the name's word if there is a name.
+    let range = if dropped.is_empty() { start..start } else { in_body(&dropped) };
+    Named { range, known: None }
+}
+
+/// A call of an embedding in a prompt.
+pub(super) struct Called {
+    /// From `embedding:` to the end of the name.
+    pub range: Range<usize>,
+    /// As written.
+    pub name: String,
+    /// The library's name for it.
+    pub known: Option<String>,
+}
+
+/// The calls in a prompt, in order.
+pub(super) fn calls(prompt: &str, library: &Library) -> Vec<Called> {
+    let mut unread = Parsed::default();
+    let mut found = Vec::new();
+    for Segment { text, source, .. } in segments(prompt, &mut unread) {
+        for part in parts(&text, &mut unread) {
+            let Part::Embedding(body, at) = part else { continue };
+            let Named { range, known } = named(body, library, &mut unread.lookups);
+            let name = body[range.clone()].trim_end_matches(if known.is_some() { &[][..] } else { AFTER_NAME });
+            if name.is_empty() {
+                continue;
+            }
+            let end = at + range.start + name.len();
+            let place = |at| source.start + escaped_length(&prompt[source.clone()], at);
+            let known = known.map(|(known, _)| known.to_owned());
+            found.push(Called { range: place(at - PREFIX.len())..place(end), name: name.to_owned(), known });
+        }
+    }
+    found
+}
+
+/// How many bytes of a text make so many bytes without its escapes.
+fn escaped_length(text: &str, unescaped: usize) -> usize {
+    let (mut at, mut left) = (0, unescaped);
+    while let Some(sign) = text[at..].chars().next().filter(|_| left > 0) {
+        let escape = text[at..].starts_with("\\(") || text[at..].starts_with("\\)");
+        at += if escape { 2 } else { sign.len_utf8() };
+        left = left.saturating_sub(sign.len_utf8());
+    }
+    at
 }
 
 /// Which parts of a word may be the name, in the order they are tried.

@@ -20,6 +20,7 @@ mod facts;
 mod library;
 mod scenario;
 mod schedule;
+mod sites;
 mod syntax;
 mod tokenizer;
 mod triggers;
@@ -36,6 +37,7 @@ pub use facts::{Facts, Near};
 pub use library::{Added, Library};
 pub use scenario::{Options, Part, Scenario, Span, scenario};
 pub use schedule::schedule;
+pub use sites::{Site, sites};
 pub use tokenizer::{BOS, EOS, Tokenizer};
 
 /// Tokens in a window: begin, 75 of the prompt, end. The text model has 77 positions.

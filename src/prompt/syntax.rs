@@ -4,6 +4,8 @@
 //! destroy the picture: the colon of `embedding:` is never the colon of a weight (`(embedding:911)` is a name), a weight
 //! must be finite, and its size is limited.
 
+use std::ops::Range;
+
 use super::{Parsed, short};
 
 /// Nested parentheses deeper than this are left as text; 1.1^25 is already over the largest weight.
@@ -17,6 +19,8 @@ const EMBEDDING: &str = "embedding";
 pub(super) struct Segment {
     /// Without the parentheses that made the weight; escapes resolved.
     pub text: String,
+    /// Where in the prompt the text stands, escapes still in it.
+    pub source: Range<usize>,
     /// As written; not yet limited.
     pub weight: f64,
 }
@@ -24,28 +28,38 @@ pub(super) struct Segment {
 /// Splits a prompt by its weights.
 pub(super) fn segments(text: &str, report: &mut Parsed) -> Vec<Segment> {
     let mut found = Vec::new();
-    descend(text, 1.0, 0, &mut Output { segments: &mut found, report });
+    descend(0..text.len(), 1.0, 0, &mut Output { prompt: text, segments: &mut found, report });
     found
 }
 
 struct Output<'a> {
+    prompt: &'a str,
     segments: &'a mut Vec<Segment>,
     report: &'a mut Parsed,
 }
 
-fn descend(text: &str, weight: f64, depth: usize, out: &mut Output) {
-    for item in split(text) {
+impl Output<'_> {
+    fn push(&mut self, source: Range<usize>, weight: f64) {
+        self.segments.push(Segment { text: unescape(&self.prompt[source.clone()]), source, weight });
+    }
+}
+
+fn descend(source: Range<usize>, weight: f64, depth: usize, out: &mut Output) {
+    let mut at = source.start;
+    for item in split(&out.prompt[source]) {
+        let whole = at..at + item.text.len();
+        at = whole.end;
         if !item.parenthesised {
-            out.segments.push(Segment { text: unescape(item.text), weight });
+            out.push(whole, weight);
         } else if depth == MAX_DEPTH {
             let message = format!("Parentheses deeper than {MAX_DEPTH} are read as plain text.");
             out.report.warn("NESTED_TOO_DEEP", "", message);
-            out.segments.push(Segment { text: unescape(item.text), weight });
+            out.push(whole, weight);
         } else {
-            let inner = &item.text[1..item.text.len() - 1];
-            match own_weight(inner, out.report) {
+            let inner = whole.start + 1..whole.end - 1;
+            match own_weight(&out.prompt[inner.clone()], out.report) {
                 // The inner number replaces every weight around it: ComfyUI's weights are absolute.
-                Some((before, own)) => descend(before, own, depth + 1, out),
+                Some((before, own)) => descend(inner.start..inner.start + before.len(), own, depth + 1, out),
                 None => descend(inner, weight * 1.1, depth + 1, out),
             }
         }
@@ -131,7 +145,7 @@ fn ends_with_embedding(text: &str) -> bool {
 }
 
 /// What Python's `float()` reads: blanks around, `1_000`, `.5`, `1e1`, `inf`. ComfyUI hands weights to it.
-fn python_float(text: &str) -> Option<f64> {
+pub(super) fn python_float(text: &str) -> Option<f64> {
     let text = text.trim();
     let bytes = text.as_bytes();
     let digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);

@@ -5,6 +5,8 @@
 //! The older Python class of transformers 4 differs on control characters, on the Greek final sigma, and, where the
 //! package `ftfy` is missing, on Han characters and joined emoji.
 
+use std::ops::Range;
+
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, NormalizerWrapper, Replace, Sequence, replace::ReplacePattern};
 use tokenizers::pre_tokenizers::{
@@ -51,6 +53,13 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Vec<u32> {
         // Every byte is in the vocabulary and the expression has no backtracking, so there is nothing that can fail.
         self.inner.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+    }
+
+    /// The same with where in the text each stands, in bytes.
+    pub(super) fn encode_places(&self, text: &str) -> Vec<(u32, Range<usize>)> {
+        let Ok(encoding) = self.inner.encode(text, false) else { return Vec::new() };
+        let places = encoding.get_offsets().iter().map(|(start, end)| *start..*end);
+        encoding.get_ids().iter().copied().zip(places).collect()
     }
 
     /// The text of one id, for display: the end of a word is a space. Pieces of characters show as U+FFFD; an id that

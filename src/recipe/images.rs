@@ -137,6 +137,14 @@ pub fn embed_in_png(picture: &[u8], chunks: &[(&str, String)]) -> Result<Vec<u8>
     png::embed(picture, chunks)
 }
 
+/// The same picture without anything that it says: no texts, no EXIF.
+///
+/// # Errors
+/// As [`embed_in_png`].
+pub fn bare_png(picture: &[u8]) -> Result<Vec<u8>> {
+    png::bare(picture)
+}
+
 /// Offers the texts that an EXIF block carries.
 pub(super) fn offer_exif(block: &[u8], texts: &mut Texts) {
     if block.len() > LONGEST_TEXT {

@@ -24,8 +24,22 @@ pub(super) const OURS: &str = "wordbrush";
 const MOST_BRACKETS: usize = 64;
 
 /// Keys that say nothing about how the picture is made.
-const HARMLESS: [&str; 6] =
-    ["Hashes", "Civitai resources", "Civitai metadata", "VAE hash", "Created Date", "Prompt dialect"];
+const HARMLESS: [&str; 13] = [
+    "Hashes",
+    "Civitai resources",
+    "Civitai metadata",
+    "VAE hash",
+    "Created Date",
+    "Prompt dialect",
+    // Of a grid, whose recipe is that of its first picture.
+    "Script",
+    "X Type",
+    "X Values",
+    "Fixed X Values",
+    "Y Type",
+    "Y Values",
+    "Fixed Y Values",
+];
 
 /// A parameter, as found in the line.
 #[derive(Debug, PartialEq, Eq)]

@@ -19,6 +19,10 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    fn is_text(&self) -> bool {
+        matches!(self.kind, b"tEXt" | b"zTXt" | b"iTXt")
+    }
+
     fn is_sound(&self) -> bool {
         let stored = self.whole.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
         stored == Some(crc32fast::hash(&self.whole[4..self.whole.len() - 4]))
@@ -118,6 +122,20 @@ fn text_of_latin1(bytes: &[u8]) -> String {
 
 /// A PNG with texts before its pixels, see [`super::images::embed_in_png`].
 pub fn embed(picture: &[u8], texts: &[(&str, String)]) -> Result<Vec<u8>> {
+    let replaced = |chunk: &Chunk| {
+        let keyword = split_at_zero(chunk.data).map(|(keyword, _)| keyword);
+        chunk.is_text() && texts.iter().any(|(new, _)| keyword == Some(new.as_bytes()))
+    };
+    rewritten(picture, texts, replaced)
+}
+
+/// A PNG without texts, see [`super::images::bare_png`].
+pub fn bare(picture: &[u8]) -> Result<Vec<u8>> {
+    rewritten(picture, &[], |chunk| chunk.is_text() || chunk.kind == b"eXIf")
+}
+
+/// The picture without some chunks, and with texts before its pixels.
+fn rewritten(picture: &[u8], texts: &[(&str, String)], dropped: impl Fn(&Chunk) -> bool) -> Result<Vec<u8>> {
     if !picture.starts_with(SIGNATURE) {
         return Err(Error::new(Code::UnknownFormat, "These bytes are no PNG picture; expected one to put texts into."));
     }
@@ -129,9 +147,7 @@ pub fn embed(picture: &[u8], texts: &[(&str, String)]) -> Result<Vec<u8>> {
             written.iter().for_each(|chunk| out.extend(chunk));
             is_in = true;
         }
-        let is_text = matches!(chunk.kind, b"tEXt" | b"zTXt" | b"iTXt");
-        let keyword = split_at_zero(chunk.data).map(|(keyword, _)| keyword);
-        if !is_text || !texts.iter().any(|(new, _)| keyword == Some(new.as_bytes())) {
+        if !dropped(&chunk) {
             out.extend_from_slice(chunk.whole);
         }
     }

@@ -6,7 +6,7 @@ use wasm_bindgen::JsValue;
 use crate::error::Result;
 use crate::files::textual_inversion::Embedding;
 use crate::pipeline::Craft;
-use crate::prompt::{Facts, Near};
+use crate::prompt::{Facts, Library, Near, Site};
 
 use super::object;
 use super::options::{Fields, bad};
@@ -24,6 +24,26 @@ pub fn embedding_info(name: &str, embedding: &Embedding) -> Object {
         ("shortHash", embedding.sha256.get(..12).unwrap_or_default().into()),
         ("warnings", embedding.warnings.iter().map(JsValue::from).collect::<Array>().into()),
     ])
+}
+
+/// `EmbeddingCall`s, their places counted as JavaScript counts a string.
+pub fn calls(prompt: &str, calls: &[Site], library: &Library) -> Array {
+    let place = |at: usize| JsValue::from(prompt[..at].encode_utf16().count());
+    let call = |call: &Site| -> JsValue {
+        let near = if call.known.is_none() { library.nearest(&call.name) } else { None };
+        let name = |name: Option<&str>| name.map_or(JsValue::NULL, JsValue::from);
+        object([
+            ("start", place(call.call.start)),
+            ("end", place(call.call.end)),
+            ("groupStart", place(call.group.start)),
+            ("groupEnd", place(call.group.end)),
+            ("written", call.name.as_str().into()),
+            ("name", name(call.known.as_deref())),
+            ("nearest", name(near)),
+        ])
+        .into()
+    };
+    calls.iter().map(call).collect()
 }
 
 /// `EmbeddingFacts`.

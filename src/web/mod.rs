@@ -5,6 +5,7 @@
 mod errors;
 mod init;
 mod library;
+mod needs;
 mod opening;
 mod options;
 mod recipes;
@@ -51,11 +52,11 @@ fn busy<E>(_: E) -> JsValue {
 
 #[wasm_bindgen]
 impl Engine {
-    /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, url}`; several make
-    /// a diffusers folder.
+    /// Reads a checkpoint's header and makes room for it. `files` are `{name, blob}` or `{name, size, read}`; several
+    /// make a diffusers folder.
     pub async fn open(files: Array, options: JsValue) -> Result<Engine, JsValue> {
         let (device, options) = opening::options(&options).map_err(to_js)?;
-        let sources = sources::from_js(&files).await.map_err(to_js)?;
+        let sources = sources::from_js(&files).map_err(to_js)?;
         let sd = opening::open(device, sources, options).await.map_err(to_js)?;
         Ok(Engine { sd: Some(Rc::new(sd.into())) })
     }
@@ -144,12 +145,12 @@ impl Engine {
         Ok(sd.library().iter().map(|(name, embedding)| JsValue::from(embedding_info(name, embedding))).collect())
     }
 
-    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, url}]`; `load` then brings it in. Returns what it is:
+    /// Opens a separate VAE file, `[{name, blob}]` or `[{name, size, read}]`; `load` then brings it in. Returns what it is:
     /// `vae` or `taesd`.
     #[wasm_bindgen(js_name = openVae)]
     #[allow(clippy::await_holding_refcell_ref, reason = "another call meanwhile gets BUSY from try_borrow")]
     pub async fn open_vae(&self, files: Array) -> Result<String, JsValue> {
-        let mut sources = sources::from_js(&files).await.map_err(to_js)?;
+        let mut sources = sources::from_js(&files).map_err(to_js)?;
         let source = sources
             .pop()
             .filter(|_| sources.is_empty())
@@ -197,20 +198,27 @@ impl Engine {
         self.sd()?.try_borrow().map_err(busy)?.export_embedding(name, format).map_err(to_js)
     }
 
-    /// `{windows, tokens, warnings, used}` of a prompt: what the text encoder would see.
+    /// `{windows, tokens, vectors, warnings, used, calls}` of a prompt: what the text encoder would see, and where in the
+    /// prompt embeddings are called.
     pub fn tokens(&self, prompt: &str, prompt_syntax: Option<String>) -> Result<Object, JsValue> {
         let sd = self.sd()?.try_borrow().map_err(busy)?;
-        let scenario = sd.read(prompt, options::syntax(prompt_syntax.as_deref()).map_err(to_js)?);
+        let syntax = options::syntax(prompt_syntax.as_deref()).map_err(to_js)?;
+        let scenario = sd.read(prompt, syntax);
         // Where a prompt changes over the steps, the longest of what it says.
         let end = |piece: &Piece| matches!(piece, Piece::Id(crate::prompt::BOS | crate::prompt::EOS));
         let sizes = scenario.parts.iter().flat_map(|part| &part.spans).map(|span| {
             let tokens = span.parsed.windows.iter().flat_map(|window| &window.tokens);
-            (span.parsed.windows.len(), tokens.filter(|token| !end(&token.piece)).count())
+            let pieces: Vec<&Piece> = tokens.map(|token| &token.piece).filter(|piece| !end(piece)).collect();
+            let vectors = pieces.iter().filter(|piece| matches!(piece, Piece::Row { .. })).count();
+            (span.parsed.windows.len(), pieces.len(), vectors)
         });
-        let (windows, tokens) = sizes.max().unwrap_or((1, 0));
+        let (windows, tokens, vectors) = sizes.max().unwrap_or((1, 0, 0));
+        let calls = sd.calls(prompt, syntax);
         Ok(object([
             ("windows", windows.into()),
             ("tokens", tokens.into()),
+            ("vectors", vectors.into()),
+            ("calls", library::calls(prompt, &calls, sd.library()).into()),
             ("warnings", warnings_info(&scenario.warnings).into()),
             ("used", scenario.used.iter().map(JsValue::from).collect::<Array>().into()),
         ]))

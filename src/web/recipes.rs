@@ -6,6 +6,7 @@ use wasm_bindgen::prelude::*;
 use crate::error::{Error, Result};
 use crate::pipeline::{Hires, MaskedContent, Upscaler};
 use crate::prompt::Syntax;
+use crate::recipe::images::{bare_png, embed_in_png, png_chunks};
 use crate::recipe::settings::{DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE};
 use crate::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
 
@@ -30,6 +31,15 @@ pub fn recipe_text(recipe: &JsValue, form: &str) -> Result<String, JsValue> {
         "workflow" => Ok(comfy::workflow_json(&recipe)),
         other => Err(to_js(bad("form", &format!("\"{other}\""), "a1111, comfy or workflow"))),
     }
+}
+
+/// A PNG with this recipe in place of the one it carries; with `undefined` it carries nothing.
+#[wasm_bindgen(js_name = writeRecipe)]
+pub fn write_recipe(png: &[u8], recipe: &JsValue) -> Result<Vec<u8>, JsValue> {
+    if recipe.is_undefined() {
+        return bare_png(png).map_err(to_js);
+    }
+    from_object(recipe).and_then(|recipe| embed_in_png(png, &png_chunks(&recipe))).map_err(to_js)
 }
 
 fn to_object(recipe: &Recipe) -> Object {

@@ -1,11 +1,11 @@
-//! Files, folders and URLs of the browser as sources of bytes.
+//! Files of the browser, and what `pkg/` downloads or keeps, as sources of bytes.
 
 use std::rc::Rc;
 
-use js_sys::{Array, Reflect, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Blob, Headers, RequestInit, Response};
+use web_sys::Blob;
 
 use crate::error::{Code, Error, Result};
 use crate::files::source::past_the_end;
@@ -13,21 +13,20 @@ use crate::files::{LocalFuture, Source};
 
 use super::errors::message_of;
 
-/// Sources from an array of `{name, blob}` and `{name, url}`.
-pub async fn from_js(files: &Array) -> Result<Vec<Rc<dyn Source>>> {
-    let mut sources: Vec<Rc<dyn Source>> = Vec::new();
-    for file in files.iter() {
+/// Sources from an array of `{name, blob}` and `{name, size, read}`.
+pub fn from_js(files: &Array) -> Result<Vec<Rc<dyn Source>>> {
+    let source = |file: JsValue| -> Result<Rc<dyn Source>> {
         let field = |key: &str| Reflect::get(&file, &key.into()).unwrap_or(JsValue::UNDEFINED);
         let name = field("name").as_string().unwrap_or_else(|| "the file".to_string());
-        if let Some(url) = field("url").as_string() {
-            sources.push(Rc::new(UrlSource::open(name, url).await?));
-        } else if let Ok(blob) = field("blob").dyn_into::<Blob>() {
-            sources.push(Rc::new(BlobSource { name, blob }));
-        } else {
-            return Err(Error::new(Code::BadOption, format!("{name} is neither a File, a Blob nor a URL")));
+        if let Ok(blob) = field("blob").dyn_into::<Blob>() {
+            return Ok(Rc::new(BlobSource { name, blob }));
         }
-    }
-    Ok(sources)
+        match (field("read").dyn_into::<Function>(), field("size").as_f64()) {
+            (Ok(read), Some(size)) => Ok(Rc::new(ReaderSource { name, size: size as u64, reader: file, read })),
+            _ => Err(Error::new(Code::BadOption, format!("{name} is neither a File, a Blob nor a URL"))),
+        }
+    };
+    files.iter().map(source).collect()
 }
 
 /// A `File` or `Blob`: slices are read as they are needed, the rest stays on disk.
@@ -72,31 +71,15 @@ impl Source for BlobSource {
     }
 }
 
-/// A URL whose server answers range requests.
-struct UrlSource {
+/// What JavaScript reads on our behalf, `{name, size, read(offset, length)}`: a download, or a model in the browser's storage.
+struct ReaderSource {
     name: String,
-    url: String,
     size: u64,
+    reader: JsValue,
+    read: Function,
 }
 
-impl UrlSource {
-    /// Asks for the first byte, which tells the size and whether the server knows ranges.
-    async fn open(name: String, url: String) -> Result<Self> {
-        let response = fetch_range(&name, &url, 0, 1).await?;
-        let range = response.headers().get("content-range").ok().flatten();
-        let size = range.as_deref().and_then(|range| range.rsplit('/').next()?.parse().ok());
-        let Some(size) = size else {
-            let sentence = format!(
-                "the server of {name} does not say how large the file is: it must answer range requests and expose Content-Range (status {})",
-                response.status()
-            );
-            return Err(Error::new(Code::Read, sentence));
-        };
-        Ok(Self { name, url, size })
-    }
-}
-
-impl Source for UrlSource {
+impl Source for ReaderSource {
     fn name(&self) -> &str {
         &self.name
     }
@@ -110,40 +93,20 @@ impl Source for UrlSource {
             if offset.saturating_add(length as u64) > self.size {
                 return Err(past_the_end(&self.name, offset, length, self.size));
             }
-            if length == 0 {
-                return Ok(Vec::new());
-            }
-            let response = fetch_range(&self.name, &self.url, offset, length).await?;
-            let failed = |e: JsValue| Error::new(Code::Read, format!("{} broke off: {}", self.name, message_of(&e)));
-            let buffer = JsFuture::from(response.array_buffer().map_err(failed)?).await.map_err(failed)?;
-            let bytes = Uint8Array::new(&buffer).to_vec();
+            // The reader's own sentence says which file and what happened.
+            let failed = |e: JsValue| Error::new(Code::Read, message_of(&e));
+            let promise: Promise = self
+                .read
+                .call2(&self.reader, &(offset as f64).into(), &(length as f64).into())
+                .and_then(JsCast::dyn_into)
+                .map_err(failed)?;
+            let bytes: Uint8Array = JsFuture::from(promise).await.and_then(JsCast::dyn_into).map_err(failed)?;
+            let bytes = bytes.to_vec();
             if bytes.len() != length {
-                let sentence =
-                    format!("the server of {} sent {} bytes where {length} were asked for", self.name, bytes.len());
+                let sentence = format!("{} gave {} bytes where {length} were asked for", self.name, bytes.len());
                 return Err(Error::new(Code::Read, sentence));
             }
             Ok(bytes)
         })
-    }
-}
-
-async fn fetch_range(name: &str, url: &str, offset: u64, length: usize) -> Result<Response> {
-    let failed = |e: JsValue| Error::new(Code::Read, format!("{name} cannot be fetched: {}", message_of(&e)));
-    let headers = Headers::new().map_err(failed)?;
-    headers.set("Range", &format!("bytes={offset}-{}", offset + length as u64 - 1)).map_err(failed)?;
-    let init = RequestInit::new();
-    init.set_headers(&headers);
-    let global = js_sys::global();
-    let fetch = Reflect::get(&global, &"fetch".into()).map_err(failed)?;
-    let fetch: js_sys::Function = fetch.dyn_into().map_err(failed)?;
-    let promise: js_sys::Promise = fetch.call2(&global, &url.into(), &init).map_err(failed)?.unchecked_into();
-    let response: Response = JsFuture::from(promise).await.map_err(failed)?.unchecked_into();
-    match response.status() {
-        206 => Ok(response),
-        200 => Err(Error::new(
-            Code::Read,
-            format!("the server of {name} does not answer range requests: download the file and choose it from disk"),
-        )),
-        status => Err(Error::new(Code::Read, format!("{name} cannot be fetched: the server answered {status}"))),
     }
 }

@@ -49,7 +49,7 @@ async function picture(page, change) {
   await change();
   await page.waitForFunction((before) => {
     const img = document.querySelector('#picture img');
-    return img?.src && img.src !== before && img.complete && document.querySelector('#stop').disabled;
+    return img?.src && img.src !== before && img.complete && document.querySelector('#stop').ariaDisabled === 'true';
   }, before, { timeout: 300_000 });
 }
 

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { launch, openPage, screenshot, drop } from './lib/browser.js';
+import { model } from './lib/hub.js';
 import { BLANK, serve } from './lib/server.js';
 
 const FAKE = fileURLToPath(new URL('lib/fake_engine.js', import.meta.url));
@@ -11,7 +12,8 @@ let server;
 let browser;
 
 before(async () => {
-  server = await serve(new Map([['/pkg/wordbrush.js', FAKE], BLANK]));
+  const own = ['/models/c.safetensors', model(1000)];
+  server = await serve(new Map([['/pkg/wordbrush.js', FAKE], BLANK, own]));
   browser = await launch();
 });
 after(async () => {
@@ -92,7 +94,7 @@ test('sources: a file, a list with paths, a folder handle, a URL; anything else 
       folder: await opened(root),
       handle: await opened(handle),
       url: await opened('/models/c.safetensors?x=1'),
-      object: await opened({ url: 'https://example.com/d.safetensors' }),
+      object: await opened({ url: new URL('/models/c.safetensors', location.href).href }),
       wrong: await Promise.all([null, 3, [], [1], {}, 'http://['].map((source) => failure(StableDiffusion.load(source)))),
       option: await failure(StableDiffusion.load(new Blob(['x']), { dtpye: 'f16' })),
     };
@@ -103,7 +105,7 @@ test('sources: a file, a list with paths, a folder handle, a URL; anything else 
   assert.deepEqual(result.folder.names, ['unet/model.safetensors']);
   assert.deepEqual(result.handle.names, ['model.safetensors']);
   assert.deepEqual(result.url, { names: ['c.safetensors'], url: `${server.url}/models/c.safetensors?x=1` });
-  assert.deepEqual(result.object.names, ['d.safetensors']);
+  assert.deepEqual(result.object.names, ['c.safetensors']);
   for (const error of result.wrong) assert.equal(error.code, 'BAD_OPTION');
   assert.deepEqual([result.option.code, /dtpye/.test(result.option.message)], ['UNKNOWN_OPTION', true]);
 });
@@ -387,7 +389,7 @@ test('the page: facts, making, keeping over a reload, forgetting, recipes, VAE, 
   await page.locator('.facts', { hasText: '<b>dog</b> (0.50)' }).waitFor();
   await page.locator('.facts', { hasText: 'Takes 1 of a window' }).waitFor();
   const download = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Save <i>a as .pt' }).click();
+  await page.getByRole('button', { name: 'Save as .pt: <i>a' }).click();
   assert.equal((await download).suggestedFilename(), '_i_a.pt');
 
   await page.getByText('Make an embedding').click();

@@ -4,20 +4,24 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { drop, launch, openPage } from './lib/browser.js';
+import { hub, model } from './lib/hub.js';
 import { serve } from './lib/server.js';
 
 const FAKE = fileURLToPath(new URL('./lib/fake_engine.js', import.meta.url));
 
 let server;
+let far; // where models come from, beside the page
 let browser;
 
 before(async () => {
-  server = await serve(new Map([['/pkg/wordbrush.js', FAKE]]));
+  far = await hub();
+  server = await serve(new Map([['/pkg/wordbrush.js', FAKE]]), far);
   browser = await launch();
 });
 after(async () => {
   await browser?.close();
   server?.close();
+  far?.close();
 });
 
 // Until what the service worker keeps under a URL is as wanted.
@@ -47,6 +51,28 @@ test('with the network off the page opens again, loads a model and makes a pictu
   await page.getByRole('img').waitFor();
   server.comeBack();
   // The network's refusals are the browser's to report; nothing of the page's own may fail.
+  assert.deepEqual(problems.filter((problem) => !problem.includes('net::ERR_')), []);
+  await page.close();
+});
+
+test('a model that was downloaded once opens with the network off, in a page that does too', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
+  page.setDefaultTimeout(20_000);
+  await kept(page, `${server.url}/www/pkg/wordbrush_bg.wasm`);
+  far.files.set('far.safetensors', { bytes: model(3_000_000) });
+  await page.getByText('Get a model from the web', { exact: true }).click();
+  await page.getByLabel('Address of a .safetensors file', { exact: true }).fill(`${server.url}/owner/repository/resolve/main/far.safetensors`);
+  await page.getByRole('button', { name: 'Look it up', exact: true }).click();
+  await page.getByRole('button', { name: 'Download and load', exact: true }).click();
+  await page.locator('#model-status', { hasText: 'far.safetensors is loaded' }).waitFor();
+  server.goDown();
+  await page.reload();
+  await page.getByRole('button', { name: 'Open far.safetensors', exact: true }).click();
+  await page.locator('#model-status', { hasText: 'far.safetensors is loaded' }).waitFor();
+  await page.getByLabel('Steps', { exact: true }).fill('1');
+  await page.getByRole('button', { name: 'Generate', exact: true }).click();
+  await page.getByRole('img').waitFor();
+  server.comeBack();
   assert.deepEqual(problems.filter((problem) => !problem.includes('net::ERR_')), []);
   await page.close();
 });

@@ -36,7 +36,7 @@ async function fill(fields) {
 }
 
 async function finished() {
-  await page.locator('#generate[aria-disabled="false"]').waitFor();
+  await page.locator('#stop[aria-disabled="true"]').waitFor();
   const said = await page.locator('#messages [data-code]').allTextContents();
   assert.equal(await page.locator('#milestones').textContent(), 'The picture is ready.', said.join('\n'));
 }
@@ -107,7 +107,7 @@ test('the page answers while a picture is made; Stop stops; the next picture is 
   await page.getByRole('button', { name: 'New random seed' }).click();
   assert.notEqual(await page.getByLabel('Seed', { exact: true }).inputValue(), seed);
   assert.ok(await page.evaluate(() => globalThis.ticks > 5));
-  assert.equal(await page.locator('#generate').getAttribute('aria-disabled'), 'true', 'the click was answered during the picture');
+  assert.equal(await page.locator('#stop').getAttribute('aria-disabled'), 'false', 'the click was answered during the picture');
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.locator('#milestones', { hasText: 'Stopped.' }).waitFor({ state: 'attached' });
   assert.deepEqual(await picture({ Prompt: 'a dog', Steps: 2, Seed: 1234 }), before);
@@ -144,7 +144,7 @@ test('broken files, wrong widths, other models: a sentence each, and the rest st
 
 test('a misspelt embedding is a warning with the nearest name; useless options are errors', async () => {
   await prompt.fill('embedding:felin');
-  await page.locator('#prompt-warnings li', { hasText: 'feline' }).waitFor();
+  await page.getByRole('listitem').filter({ hasText: 'There is no embedding felin.' }).getByRole('button', { name: 'Use feline' }).waitFor();
   await picture({ Steps: 1 });
   for (const [field, value, words] of [['Steps', 0, /steps/i], ['Width', 100, /8/], ['Steps', '', /steps/i]]) {
     await fill({ Steps: 1, Width: 64, [field]: value });

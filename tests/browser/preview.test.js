@@ -74,7 +74,7 @@ test('the page shows previews while it is asked to, then the picture; a TAESD ca
     await www.getByRole('button', { name: 'Generate' }).click();
     await www.locator('#progress', { hasText: /Step \d\d+ of 150/ }).waitFor();
     const during = await visible();
-    await www.locator('#generate[aria-disabled="false"]').waitFor();
+    await www.locator('#stop[aria-disabled="true"]').waitFor();
     return [during, await visible()];
   };
   const previews = www.getByLabel('Previews');

@@ -117,7 +117,7 @@ test('a picture to start from on the page, with a mask painted over it', async (
     const before = await picture.getAttribute('src');
     await page.getByRole('button', { name: 'Generate', exact: true }).click();
     await page.waitForFunction((src) => document.querySelector('#picture img').getAttribute('src') !== src, before);
-    await page.locator('#generate[aria-disabled="false"]').waitFor();
+    await page.locator('#stop[aria-disabled="true"]').waitFor();
   };
   await made();
   await page.getByRole('button', { name: 'Start from this picture' }).click();

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use wordbrush::prompt::{
-    BOS, EOS, Library, MAX_WEIGHT, Options, Parsed, Piece, Syntax, attention, expand, scenario, schedule,
+    BOS, EOS, Library, MAX_WEIGHT, Options, Parsed, Piece, Syntax, attention, expand, scenario, schedule, sites,
 };
 
 use super::{GOLDEN, clip, library_of, read};
@@ -53,7 +53,36 @@ fn check_scenarios(text: &str, steps: usize, seed: u64) {
     }
 }
 
+/// Calls stand in the text, one after the other, and in ComfyUI's grammar they are those that are read.
+fn check_sites(text: &str) {
+    let library = library_of(&GOLDEN);
+    for syntax in [Syntax::Comfy, Syntax::A1111] {
+        let found = sites(text, syntax, &clip(), &library);
+        assert!(found.windows(2).all(|pair| pair[0].call.end <= pair[1].call.start), "{found:?}");
+        for site in &found {
+            assert!(site.group.start <= site.call.start && site.call.end <= site.group.end, "{site:?}");
+            assert!(!text[site.call.clone()].is_empty() && !text[site.group.clone()].is_empty());
+        }
+        if syntax == Syntax::Comfy && !text.contains(['{', '|', '}']) {
+            let mut known: Vec<String> = Vec::new();
+            let names = found.into_iter().filter_map(|site| site.known);
+            names.for_each(|name| {
+                if !known.contains(&name) {
+                    known.push(name)
+                }
+            });
+            assert_eq!(known, read(text, syntax).used, "{text:?}");
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_sites(text in prompts(), other in any::<String>()) {
+        check_sites(&text);
+        check_sites(&other);
+    }
+
     #[test]
     fn grammatical_scenarios(text in prompts(), steps in 0usize..30, seed in any::<u64>()) {
         check_scenarios(&text, steps, seed);

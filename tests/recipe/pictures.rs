@@ -1,6 +1,6 @@
 //! Recipes in pictures; the files in `golden/recipe` were written by Pillow (see `make_images.py` there).
 
-use wordbrush::recipe::images::{embed_in_png, png_chunks};
+use wordbrush::recipe::images::{bare_png, embed_in_png, png_chunks};
 use wordbrush::recipe::{Recipe, infotext, read};
 
 use crate::{by_the_sea, porsche};
@@ -207,4 +207,26 @@ fn user_comments_in_every_encoding() {
         assert_eq!(read(&webp), Ok(by_the_sea()), "WebP with JPEG's prefix");
         assert_eq!(read(&png_with(&[chunk(b"eXIf", &block)])), Ok(by_the_sea()), "PNG");
     }
+}
+
+#[test]
+fn a_bare_picture_says_nothing_and_shows_the_same() {
+    let bare = bare_png(PLAIN).expect("a PNG");
+    let pixels = PLAIN.windows(4).position(|kind| kind == b"IDAT").expect("pixels") - 4;
+    assert!(bare.ends_with(&PLAIN[pixels..]) && !bare.windows(4).any(|kind| kind == b"tEXt"));
+    let told = embed_in_png(PLAIN, &png_chunks(&porsche())).expect("a PNG");
+    assert_eq!(bare_png(&told).expect("a PNG"), bare);
+    let with_exif = png_with(&[chunk(b"eXIf", b"II*\0"), chunk(b"zTXt", b"Comment\0\0x")]);
+    assert_eq!(bare_png(&with_exif).expect("a PNG"), bare);
+    assert!(bare_png(b"GIF89a").is_err());
+}
+
+#[test]
+fn a_grid_is_read_as_its_first_picture() {
+    let grid = [("Script", "X/Y/Z plot"), ("X Type", "Prompt S/R"), ("X Values", "(embedding:a:0.5), (embedding:a:1)")];
+    let mut recipe = porsche();
+    recipe.extra.extend(grid.map(|(key, value)| (key.to_string(), value.to_string())));
+    let read = infotext::parse(&infotext::write(&recipe));
+    assert_eq!(read.extra, recipe.extra);
+    assert!(read.notes.is_empty(), "{:?}", read.notes);
 }

@@ -5,7 +5,7 @@ import * as store from '../ui/store.js';
 import { recover } from './model.js';
 import { countTokens } from './picture.js';
 import { showRecipe } from './recipes.js';
-import { $, app, kept, list, maker, messages } from './state.js';
+import { $, app, form, kept, list, maker, messages } from './state.js';
 
 const pathOf = (file) => file.webkitRelativePath?.split('/').slice(1).join('/') || file.name;
 
@@ -71,7 +71,8 @@ export function showEmbeddings() {
   const waiting = unused.map(({ path, other }) => ({ name: path, why: app.sd ? other : 'waits for a model' }));
   const embeddings = app.sd?.embeddings ?? [];
   list.show(embeddings, waiting);
-  maker.names = embeddings.map(({ name }) => name);
+  for (const chooser of [maker, $('series')]) chooser.names = embeddings.map(({ name }) => name);
+  form.embeddings = { here: embeddings, elsewhere: waiting.filter(() => app.sd).map(({ name }) => name) };
   $('embeddings').classList.toggle('filled', waiting.length + embeddings.length > 0);
   $('forget').hidden = kept.size === 0;
   showStore();

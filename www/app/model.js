@@ -5,9 +5,19 @@ import { modelName } from '../ui/files.js';
 import { bytes, duration, sentences } from '../ui/format.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
 import { countTokens } from './picture.js';
+import { showShelf } from './shelf.js';
 import { $, app, form, kept, loadProgress, messages } from './state.js';
 
 let recovered = -Infinity; // when a crash was last answered
+
+const crashed = ({ code }) => ['INTERNAL', 'DEVICE_LOST'].includes(code);
+
+// Once: what crashes again at once will go on to.
+function mayTryAgain() {
+  const may = performance.now() - recovered > 30_000;
+  if (may) recovered = performance.now();
+  return may;
+}
 
 export async function loadModel(chosen) {
   app.loading?.abort();
@@ -15,9 +25,15 @@ export async function loadModel(chosen) {
   app.loading = control;
   const name = modelName(chosen);
   messages.clear('model');
+  showNote('');
   $('model-status').textContent = `Loading ${name}…`;
+  $('stop-loading').hidden = false;
+  const onProgress = (progress) => {
+    if (progress.needs) $('model-status').textContent = sentences(`Loading ${name}…`, memoryNeeded(progress.needs));
+    showLoad(progress);
+  };
   try {
-    const next = await StableDiffusion.load(chosen, { onProgress: showLoad, signal: control.signal });
+    const next = await StableDiffusion.load(chosen, { onProgress, signal: control.signal });
     const [old, pictureOfOld] = [app.sd, app.made];
     if (chosen !== app.source) app.vae = null;
     offerTaesd(false);
@@ -26,12 +42,12 @@ export async function loadModel(chosen) {
     leaveExample();
     for (const file of kept.keys()) await addEmbedding(file);
   } catch (error) {
-    if (control.signal.aborted) return; // a newer choice took its place
-    messages.show('model', error);
+    if (app.loading !== control) return; // a newer choice took its place
+    if (crashed(error) && mayTryAgain()) return loadModel(chosen);
+    if (!control.signal.aborted) messages.show('model', error);
   }
   app.loading = null;
-  loadProgress.hide();
-  document.title = 'Wordbrush';
+  endLoad();
   for (const file of [app.vae, app.taesd]) if (app.sd && file) await loadVae(file);
   showModel();
   showEmbeddings();
@@ -44,15 +60,40 @@ function leaveExample() {
   app.example = null;
 }
 
-export function showLoad({ loaded, total, bytesPerSecond, etaSeconds }) {
+const PHASES = {
+  open: 'Reading the header',
+  wait: 'Waiting for another tab, which downloads this model',
+  download: 'Downloading',
+  load: 'Onto the GPU',
+  ready: 'Loaded',
+};
+
+export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, etaSeconds, note }) {
+  if (note) showNote(note);
   const known = total > 0;
   const rate = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : '';
   const left = etaSeconds === null ? '' : `, about ${duration(etaSeconds)} left`;
-  loadProgress.show(known ? loaded / total : null, known ? `${bytes(loaded)} of ${bytes(total)}${rate}${left}` : 'Reading the header…');
+  const amount = known ? `: ${bytes(loaded)} of ${bytes(total)}${rate}${left}` : '…';
+  loadProgress.show(known ? loaded / total : null, `${PHASES[phase]}${amount}`);
   if (known) document.title = `[${Math.floor((100 * loaded) / total)}%] Wordbrush`;
 }
 
+export function endLoad() {
+  loadProgress.hide();
+  $('stop-loading').hidden = true;
+  document.title = 'Wordbrush';
+}
+
+export function showNote(sentence) {
+  $('load-note').textContent = sentence;
+}
+
+export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
+  return `It takes about ${bytes(gpuPeakBytes)} of the GPU’s memory: ${bytes(weightBytes)} for its weights, the rest to make a picture of 512×512`;
+}
+
 function showModel() {
+  showShelf();
   $('model').classList.toggle('filled', app.sd !== null);
   if (!app.sd) {
     $('model-status').textContent = 'No model yet.';
@@ -66,18 +107,24 @@ function showModel() {
 
 export async function loadVae(file) {
   messages.clear('vae');
+  showNote('');
   if (!app.sd) return messages.show('vae', 'Load a model first, then its VAE.');
+  const control = new AbortController();
+  app.loading ??= control; // a model that is on its way is what Stop is for
+  $('stop-loading').hidden = false;
   try {
-    const kind = await app.sd.loadVae(file, { onProgress: showLoad });
+    const kind = await app.sd.loadVae(file, { onProgress: showLoad, signal: control.signal });
     app[kind] = file;
     if (kind === 'taesd') offerTaesd(true);
   } catch (error) {
-    if (error.code === 'DISPOSED') return;
+    if (error.code === 'DISPOSED' || control.signal.aborted) return;
     messages.show('vae', error);
     recover(error);
   } finally {
-    loadProgress.hide();
-    document.title = 'Wordbrush';
+    if (app.loading === control) {
+      app.loading = null;
+      endLoad();
+    }
     showModel();
   }
 }
@@ -100,13 +147,12 @@ export async function showMemory() {
 
 // A crashed engine or a lost GPU is answered by loading the model again, once; prompts and settings are the page's and stay.
 export async function recover(error) {
-  if (!['INTERNAL', 'DEVICE_LOST'].includes(error.code)) return;
+  if (!crashed(error)) return;
   app.sd?.dispose();
   app.sd = null;
   showModel();
   showEmbeddings();
-  if (app.source === null || performance.now() - recovered < 30_000) return;
-  recovered = performance.now();
+  if (app.source === null || !mayTryAgain()) return;
   await loadModel(app.source);
   if (!app.sd) return;
   const message = sentences(error.message, 'The model was loaded again; your prompt and settings are kept');

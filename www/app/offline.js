@@ -1,3 +1,6 @@
+// What only the worker loads.
+const ENGINE = ['worker.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
+
 // Asks the service worker to keep what this page is made of, so that it opens without a network from now on.
 export async function keepForOffline(demo) {
   if (!navigator.serviceWorker) return;
@@ -5,7 +8,7 @@ export async function keepForOffline(demo) {
   const { active } = await navigator.serviceWorker.ready;
   const own = new URL('../', import.meta.url).href;
   const loaded = performance.getEntriesByType('resource').map(({ name }) => name).filter((name) => name.startsWith(own));
-  const engine = ['worker.js', 'wordbrush.js', 'wordbrush_bg.wasm'].map((name) => new URL(`../pkg/${name}`, import.meta.url).href);
+  const engine = ENGINE.map((name) => new URL(`../pkg/${name}`, import.meta.url).href);
   // Who asked the browser to save data gets the pictures' model only when it is used.
   const model = demo && !navigator.connection?.saveData ? demo.urls : [];
   active.postMessage({ keep: [...new Set([own, ...loaded, ...engine, ...model])] });

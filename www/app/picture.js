@@ -1,7 +1,9 @@
 // The prompts, counted while they are written, and the picture that is made of them.
 
 import { duration } from '../ui/format.js';
+import { addToGallery } from './gallery.js';
 import { recover, showMemory } from './model.js';
+import { enqueue } from './queue.js';
 import { prepareCopies } from './recipes.js';
 import { $, app, form, messages, progress } from './state.js';
 
@@ -24,45 +26,61 @@ export async function countTokens() {
   const mine = ++counting;
   await new Promise((resolve) => { setTimeout(resolve, 250); });
   if (mine !== counting || !app.sd) return;
+  const { prompts, promptSyntax } = form;
   try {
-    const [positive, negative] = await Promise.all(form.prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax: form.promptSyntax })));
+    const readings = await Promise.all(prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax })));
     if (mine !== counting) return;
-    showTokens(positive, [...positive.warnings, ...negative.warnings]);
+    form.show(prompts, readings);
+    warn(readings.flatMap(({ warnings }) => warnings));
   } catch {
     // The model was replaced or crashed meanwhile, which whoever uses it will say.
   }
 }
 
-function showTokens({ tokens, windows }, warnings) {
-  const split = windows > 1 ? ` in ${windows} windows` : '';
-  form.showTokens(`${tokens} tokens${split}`, [...new Set(warnings.map(({ message }) => message))]);
+// Missing embeddings are marked at their names.
+function warn(warnings) {
+  form.warn([...new Set(warnings.filter(({ code }) => code !== 'UNKNOWN_EMBEDDING').map(({ message }) => message))]);
 }
 
-export async function generate() {
+// Whether pictures can be made; if not, it is said why.
+export function canGenerate() {
   messages.clear('picture');
-  if (!app.sd) {
-    messages.show('picture', app.loading ? 'The model is still loading.' : 'Drop or choose a model first.');
-    return;
-  }
-  app.making = new AbortController();
-  form.running = true;
-  progress.show(null, `Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
-  $('milestones').textContent = 'Making a picture.';
-  const options = { ...form.options, ...$('start').options };
-  const picture = app.sd.generate(options, { signal: app.making.signal, preview: $('picture').wantsPreviews });
+  if (!app.sd) messages.show('picture', app.loading ? 'The model is still loading.' : 'Drop or choose a model first.');
+  return app.sd !== null;
+}
+
+// As the form has it now, also where it waits for its turn.
+export const optionsOfForm = () => ({ ...form.options, ...$('start').options });
+
+export async function generate() {
+  if (!canGenerate()) return;
+  const options = optionsOfForm();
+  await enqueue(async (signal) => {
+    const result = await makePicture(options, signal);
+    if (!result) return;
+    $('milestones').textContent = 'The picture is ready.';
+    for (const { png, params } of result.images) addToGallery(png, `${params.prompt || 'no prompt'}, seed ${params.seed}`);
+  });
+}
+
+// One picture, told as it is made, or null. `told` is said before each step.
+export async function makePicture(options, signal, told = '') {
+  if (!canGenerate()) return null;
+  progress.show(null, `${told}Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
+  if (!told) $('milestones').textContent = 'Making a picture.';
+  const picture = app.sd.generate(options, { signal, preview: $('picture').wantsPreviews });
   app.made = picture.then(() => {}, () => {});
   try {
-    for await (const event of picture) showEvent(event);
-    $('milestones').textContent = 'The picture is ready.';
+    for await (const event of picture) showEvent(event, told);
+    return await picture;
   } catch (error) {
-    if (app.making.signal.aborted) $('milestones').textContent = 'Stopped.';
+    if (signal.aborted) $('milestones').textContent = 'Stopped.';
     else {
       messages.show('picture', error);
-      recover(error);
+      await recover(error);
     }
+    return null;
   } finally {
-    app.making = null;
-    form.running = false;
     $('picture').endPreview();
     progress.hide();
     document.title = 'Wordbrush';
@@ -70,25 +88,26 @@ export async function generate() {
   }
 }
 
-function showEvent(event) {
+function showEvent(event, told) {
   if (event.type === 'tokens') {
-    showTokens(event.positive, event.warnings);
+    if (!told) warn(event.warnings);
   } else if (event.type === 'step') {
     // Decoding counts as one more step.
     const fraction = event.step / (event.steps + 1);
     const left = event.etaSeconds === null ? '' : `, about ${duration(event.etaSeconds)} left`;
     const larger = event.pass === 2 ? ' of the second pass' : '';
-    progress.show(fraction, `Step ${event.step} of ${event.steps}${larger}${left}`);
+    progress.show(fraction, `${told}Step ${event.step} of ${event.steps}${larger}${left}`);
     if (event.preview) $('picture').preview(event.preview);
     document.title = `[${Math.floor(100 * fraction)}%] Wordbrush`;
     const quarter = (step) => Math.floor((4 * step) / event.steps);
-    if (quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;
+    if (!told && quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;
   } else if (event.type === 'decode') {
     const which = event.pictures > 1 ? `picture ${event.picture + 1} of ${event.pictures}` : 'the result';
-    progress.show(null, `Turning ${which} into pixels…`);
+    progress.show(null, `${told}Turning ${which} into pixels…`);
   } else if (event.type === 'done') {
     $('picture').show(event.result);
     startAgain = event.result.png;
+    form.lastSeed = event.result.params.seed;
     $('start-again').hidden = false;
     prepareCopies(event.result.png);
   }

@@ -1,4 +1,5 @@
-// <embedding-list>: what prompts may name. Fires "insert", "remove" and "facts" with the name, "save" with name and format.
+// <embedding-list>: what prompts may name. Fires "insert", "compare", "sweep", "remove" and "facts" with the name, "save" with
+// name and format.
 // Names come from files: textContent and properties only.
 
 import { button, element } from './dom.js';
@@ -73,10 +74,12 @@ class EmbeddingList extends HTMLElement {
     const place = element('div', { className: 'facts' }, element('p', { textContent: 'Measuring…' }));
     const details = element('details', {}, element('summary', { textContent: 'Details' }), place, element('div', { className: 'buttons' },
       ...['safetensors', 'pt'].map((format) => button(
-        `Save as .${format}`, `Save ${name} as .${format}`, () => this.#fire('save', { name, format }),
+        `Save as .${format}`, `Save as .${format}: ${name}`, () => this.#fire('save', { name, format }),
       ))));
     details.addEventListener('toggle', () => details.open && this.#fire('facts', name));
-    row.append(details);
+    row.append(element('div', { className: 'buttons' },
+      button('Compare', `Compare with and without ${name}`, () => this.#fire('compare', name)),
+      button('Strengths', `Try strengths of ${name}`, () => this.#fire('sweep', name))), details);
     return row;
   }
 

@@ -20,3 +20,8 @@ export function sentences(...parts) {
 export function fileName(text) {
   return text.replace(/[^\w.\- ]/g, '_').replace(/^\.+/, '').slice(0, 120) || 'picture';
 }
+
+// The file name of a picture that is called so.
+export function pictureName(title) {
+  return `wordbrush-${title.replace(/[^\w.]+/g, '-').slice(0, 80).replace(/^-|-$/g, '')}.png`;
+}

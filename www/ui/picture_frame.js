@@ -1,4 +1,5 @@
-// <picture-frame>: the newest pictures, what they were made from, and their downloads; before that, previews. The first is the large one.
+// <picture-frame>: the newest pictures, what they were made from, and their downloads; before that, previews. The first is the
+// large one. A download fires "save" with {png, name}; who does it otherwise cancels the event.
 
 import { element } from './dom.js';
 import { duration, fileName } from './format.js';
@@ -53,7 +54,9 @@ class PictureFrame extends HTMLElement {
     const which = images.length > 1 ? ` ${i + 1} of ${images.length}` : '';
     Object.assign(picture, { src: this.#urls[i], width: params.width, height: params.height, hidden: false });
     picture.alt = `Generated picture${which}: ${params.prompt || 'no prompt'}`;
-    Object.assign(link, { href: this.#urls[i], download: fileName(`wordbrush-${params.seed}${i > 0 ? `-${i + 1}` : ''}.png`), hidden: false });
+    const name = fileName(`wordbrush-${params.seed}${i > 0 ? `-${i + 1}` : ''}.png`);
+    const save = () => this.dispatchEvent(new CustomEvent('save', { detail: { png: images[i].png, name }, cancelable: true }));
+    Object.assign(link, { href: this.#urls[i], download: name, hidden: false, onclick: save });
   }
 }
 customElements.define('picture-frame', PictureFrame);

@@ -1,6 +1,8 @@
-// <prompt-form>: the prompts and parameters. Fires "generate", "stop" and "prompts" (when a prompt changes).
+// <prompt-form>: the prompts and parameters. Fires "generate", "stop", "empty" (the queue) and "prompts" (when a prompt changes).
 
 import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
+import { element } from './dom.js';
+import './prompt_field.js';
 
 const NUMBERS = [
   'steps', 'cfg', 'width', 'height', 'batchSize', 'clipSkip', 'variationStrength', 'sNoise', 'sChurn', 'sTmin', 'cfgRescale',
@@ -14,24 +16,33 @@ export const usualSettings = Object.freeze({
 });
 // An empty field leaves these to the engine.
 const OPTIONAL = ['eta', 'sTmax'];
+// What Stable Diffusion 1.5 was trained on, its usual portraits and landscapes, and the built-in model's.
+const SIZES = [[512, 512], [512, 768], [768, 512], [576, 768], [768, 576], [384, 640], [640, 384], [128, 128]];
 const SYNTAXES = new Map([['comfy', 'ComfyUI'], ['a1111', 'AUTOMATIC1111']]);
 
 class PromptForm extends HTMLElement {
   #form;
+  #fields;
   #running = false;
+  #lastSeed = null;
 
   connectedCallback() {
     this.#form = this.querySelector('form');
+    this.#fields = [...this.querySelectorAll('prompt-field')];
     const { elements } = this.#form;
     elements.sampler.append(...samplers.map((name) => new Option(name)));
     elements.scheduler.append(...schedulers.map((name) => new Option(name)));
     elements.promptSyntax.append(...promptSyntaxes.map((name) => new Option(SYNTAXES.get(name), name)));
+    this.#offerSizes();
     this.fill(defaults);
 
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault();
       this.#generate();
     });
+    // The second click of a double click means nothing more.
+    this.querySelector('#generate').addEventListener('click', (event) => event.detail === 2 && event.preventDefault());
+    this.querySelector('#empty-queue').addEventListener('click', () => this.dispatchEvent(new Event('empty')));
     for (const name of ['prompt', 'negativePrompt', 'promptSyntax']) {
       elements[name].addEventListener('input', () => this.dispatchEvent(new Event('prompts')));
     }
@@ -39,10 +50,33 @@ class PromptForm extends HTMLElement {
     this.querySelector('#dice').addEventListener('click', () => {
       elements.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
     });
+    this.querySelector('#reuse-seed').addEventListener('click', () => { elements.seed.value = this.#lastSeed; });
     document.addEventListener('keydown', (event) => {
-      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) this.#generate();
+      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.repeat) this.#generate();
       else if (event.key === 'Escape' && this.#running) this.dispatchEvent(new Event('stop'));
     });
+  }
+
+  // Width and height in one; the menu tells the size that the fields have.
+  #offerSizes() {
+    const { width, height } = this.#form.elements;
+    const menu = this.querySelector('#size');
+    menu.append(...SIZES.map(([w, h]) => new Option(`${w} × ${h}`, `${w}x${h}`)), new Option('another', ''));
+    for (const side of [width, height]) side.addEventListener('input', () => this.#showSize());
+    menu.addEventListener('change', () => {
+      if (menu.value) [width.value, height.value] = menu.value.split('x');
+    });
+    this.querySelector('#swap').addEventListener('click', () => {
+      [width.value, height.value] = [height.value, width.value];
+      this.#showSize();
+    });
+  }
+
+  #showSize() {
+    const { width, height } = this.#form.elements;
+    const menu = this.querySelector('#size');
+    menu.value = `${width.value}x${height.value}`;
+    if (menu.selectedIndex < 0) menu.value = '';
   }
 
   get prompts() {
@@ -65,6 +99,7 @@ class PromptForm extends HTMLElement {
         refused.push(`There is no ${field.name} “${value}” here yet: ${field.value} stays chosen.`);
       } else field.value = value;
     }
+    this.#showSize();
     this.dispatchEvent(new Event('prompts'));
     return refused;
   }
@@ -97,24 +132,40 @@ class PromptForm extends HTMLElement {
     this.dispatchEvent(new Event('prompts'));
   }
 
-  // Generate keeps the focus while it cannot be used, so that the keyboard's place is not lost.
+  // Stop keeps the focus while it cannot be used, so that the keyboard's place is not lost.
   set running(running) {
     this.#running = running;
-    this.querySelector('#generate').setAttribute('aria-disabled', String(running));
-    this.querySelector('#stop').disabled = !running;
+    this.querySelector('#stop').setAttribute('aria-disabled', String(!running));
   }
 
-  showTokens(text, warnings) {
-    this.querySelector('#token-count').textContent = text;
-    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map((warning) => {
-      const item = document.createElement('li');
-      item.textContent = warning;
-      return item;
-    }));
+  // How many pictures wait for their turn.
+  set waiting(count) {
+    this.querySelector('#queue').textContent = count ? `${count} more ${count === 1 ? 'waits' : 'wait'}.` : '';
+    this.querySelector('#empty-queue').hidden = count === 0;
+  }
+
+  // What the engine reads in each of the `prompts`.
+  show(prompts, readings) {
+    for (const [i, field] of this.#fields.entries()) field.show(prompts[i], readings[i]);
+  }
+
+  warn(warnings) {
+    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map((warning) => element('li', { textContent: warning })));
+  }
+
+  // What prompts may name, as <prompt-field> takes it.
+  set embeddings(embeddings) {
+    for (const field of this.#fields) field.embeddings = embeddings;
+  }
+
+  // The seed that a picture was made of.
+  set lastSeed(seed) {
+    this.#lastSeed = seed;
+    this.querySelector('#reuse-seed').disabled = false;
   }
 
   #generate() {
-    if (!this.#running) this.dispatchEvent(new Event('generate'));
+    this.dispatchEvent(new Event('generate'));
   }
 }
 customElements.define('prompt-form', PromptForm);

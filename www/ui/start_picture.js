@@ -35,8 +35,7 @@ class StartPicture extends HTMLElement {
   // Starts from a picture; the mask of another is gone.
   async take(source) {
     const picture = await createImageBitmap(source);
-    this.#picture?.close();
-    this.#picture = picture;
+    this.#picture = picture; // The old one stays open: what waits for its turn may start from it.
     this.#mask = new OffscreenCanvas(picture.width, picture.height);
     Object.assign(this.canvas, { width: picture.width, height: picture.height });
     this.#clearMask();
@@ -45,18 +44,20 @@ class StartPicture extends HTMLElement {
   }
 
   forget() {
-    this.#picture?.close();
     this.#picture = null;
     this.#show(false);
   }
 
+  // The mask as it is now, whatever is painted later.
   get options() {
     if (!this.#picture) return {};
     const value = (name) => this.querySelector(`[name="${name}"]`).value;
     const start = { image: this.#picture, denoise: Number(value('denoise') || NaN) };
     if (!this.#painted) return start;
+    const mask = new OffscreenCanvas(this.#mask.width, this.#mask.height);
+    mask.getContext('2d').drawImage(this.#mask, 0, 0);
     const maskBlur = value('maskBlur') === '' ? undefined : Number(value('maskBlur'));
-    return { ...start, mask: this.#mask, maskBlur, maskedContent: value('maskedContent') };
+    return { ...start, mask, maskBlur, maskedContent: value('maskedContent') };
   }
 
   // Sets the fields; what a recipe does not say is as usual.

@@ -11,7 +11,9 @@ pub fn everything() -> Outcome {
     let started = Instant::now();
     let vulkan = tools::ensure_vulkan()?;
     tools::ensure_wasm_target()?;
-    tools::ensure_node_packages()?;
+    for folder in [BROWSER, PACKAGE] {
+        tools::ensure_node_packages(folder)?;
+    }
     let chromium = tools::ensure_chromium()?.to_string_lossy().into_owned();
 
     title("Format");
@@ -34,11 +36,14 @@ pub fn everything() -> Outcome {
 
     title("The page in headless Chromium on WebGPU");
     println!("Browser: {chromium}");
-    browser_tests(&browser_test_files()?, &chromium)?;
+    node_tests(BROWSER, &test_files(BROWSER)?, &chromium)?;
+
+    title("The packed package in Chromium, with bundlers and in Node.js, and the examples");
+    node_tests(PACKAGE, &test_files(PACKAGE)?, &chromium)?;
 
     title("Without an adapter everything says so, and small models run on the CPU");
     native_tests_fail_without_adapter()?;
-    browser_tests(&[NO_GPU.into()], &chromium)?;
+    node_tests(BROWSER, &[NO_GPU.into()], &chromium)?;
 
     println!("\nAll tests passed in {} minutes.", started.elapsed().as_secs().div_ceil(60));
     Ok(())
@@ -62,12 +67,16 @@ fn clippy(what: &[&str]) -> Outcome {
     tools::run(tools::cargo(&[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat()))
 }
 
+/// The tests that run in Node.js, each folder with packages of its own.
+const BROWSER: &str = "tests/browser";
+const PACKAGE: &str = "tests/package";
+
 /// The one file that wants a browser without WebGPU (and one with it, to compare).
 const NO_GPU: &str = "no_gpu.test.js";
 
 /// All other files: a new one is run without being listed anywhere.
-fn browser_test_files() -> Outcome<Vec<String>> {
-    let folder = tools::root().join("tests/browser");
+fn test_files(folder: &str) -> Outcome<Vec<String>> {
+    let folder = tools::root().join(folder);
     let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut files: Vec<String> = names.filter(|name| name.ends_with(".test.js") && name != NO_GPU).collect();
@@ -75,9 +84,9 @@ fn browser_test_files() -> Outcome<Vec<String>> {
     Ok(files)
 }
 
-fn browser_tests(files: &[String], chromium: &str) -> Outcome {
+fn node_tests(folder: &str, files: &[String], chromium: &str) -> Outcome {
     let mut node = tools::command("node", &["--test", "--test-concurrency=1", "--test-reporter=spec"]);
-    node.args(files).current_dir(tools::root().join("tests/browser")).env("CHROMIUM", chromium);
+    node.args(files).current_dir(tools::root().join(folder)).env("CHROMIUM", chromium);
     tools::run(node)
 }
 

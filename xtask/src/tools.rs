@@ -99,16 +99,16 @@ pub fn ensure_wasm_target() -> Outcome {
     })
 }
 
-/// Makes sure that Node.js, npm and the packages of the browser tests are there.
-pub fn ensure_node_packages() -> Outcome {
+/// Makes sure that Node.js, npm and the packages of the tests in `folder` are there.
+pub fn ensure_node_packages(folder: &str) -> Outcome {
     if find_program(&["node"]).is_none() || find_program(&["npm", "npm.cmd"]).is_none() {
         install_debian(&["nodejs", "npm"], "the browser test")?;
     }
-    let tests = root().join("tests/browser");
+    let tests = root().join(folder);
     let changed = |path: &str| tests.join(path).metadata().and_then(|file| file.modified()).ok();
     // npm writes this file last, so it is as new as what is installed.
     if changed("node_modules/.package-lock.json") < changed("package-lock.json") {
-        println!("Installing the packages of the browser tests with npm.");
+        println!("Installing the packages of {folder} with npm.");
         let mut npm = command("npm", &["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
         npm.current_dir(&tests);
         run(npm).map_err(|error| format!("{error}. It needs the npm registry once; is there a network?"))?;

@@ -13,8 +13,9 @@ const MIME = {
 
 export const DEMO = '/www/demo/index.json';
 
-// `made` maps URL paths to the bytes, or to the path of the file, that is served there instead of the repository's.
-export async function serve(made = new Map()) {
+// `made` maps URL paths to the bytes, or to the path of the file, that is served there instead of the repository's; `answer` takes
+// the requests for paths that begin with one of `beside`.
+export async function serve(made = new Map(), { beside = [], answer } = {}) {
   // Pages open without the built-in model, but for those of the tests that are about it.
   if (!made.has(DEMO)) made.set(DEMO, Buffer.from('null'));
   const requests = [];
@@ -24,6 +25,7 @@ export async function serve(made = new Map()) {
     const asked = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
     const path = asked.replace(/^\/www\/pkg\//, '/pkg/'); // www/pkg is a link
     requests.push(path);
+    if (beside.some((prefix) => path.startsWith(prefix))) return answer(request, response);
     const file = path.endsWith('/') ? `${path}index.html` : path;
     const found = made.get(path) ?? join(ROOT, file);
     const bytes = typeof found === 'string' ? await readFile(found).catch(() => null) : found;

@@ -1,0 +1,74 @@
+// <model-shelf>: models in the browser's storage, and where to get one. Fires "look" with {address, kind}, "get" and "add" with what
+// was found, "open" and "remove" with a stored model, "persist". Names come from files and addresses: textContent only.
+
+import { KNOWN } from './addresses.js';
+import { button, element } from './dom.js';
+import { bytes } from './format.js';
+
+class ModelShelf extends HTMLElement {
+  #found = null;
+
+  connectedCallback() {
+    const form = this.querySelector('form');
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      this.#fire('look', { address: form.address.value, kind: form.kind.value });
+    });
+    form.addEventListener('input', () => this.say(''));
+    this.querySelector('.known').replaceChildren(...KNOWN.map(({ title, kind, url }) => button(title, `${title}: ${url}`, () => {
+      [form.address.value, form.kind.value] = [url, kind];
+      this.#fire('look', { address: url, kind });
+    })));
+    for (const name of ['get', 'add']) this.querySelector(`.${name}`).addEventListener('click', () => this.#fire(name, this.#found));
+    this.querySelector('.persist').addEventListener('click', () => this.#fire('persist'));
+  }
+
+  // A sentence about what was asked for, and, once it is known, {url, name, kind} to be had.
+  say(sentence, found = null) {
+    this.#found = found;
+    this.querySelector('.found').textContent = sentence;
+    this.querySelector('.offer').hidden = !found;
+  }
+
+  // `models` as modelStore.list() gives them, `room` as modelStore.room() does.
+  show(models, { usage, quota, persisted }) {
+    this.querySelector('.stored').hidden = models.length === 0;
+    this.querySelector('ul').replaceChildren(...models.map((model) => this.#row(model)));
+    const sure = persisted ? 'The browser keeps it until you delete it.' : 'When space runs out the browser may delete it.';
+    this.querySelector('.room').textContent = quota ? `${bytes(usage)} of ${bytes(quota)} in use. ${sure}` : '';
+    this.querySelector('.persist').hidden = persisted;
+  }
+
+  #row(model) {
+    const { name, kind, size, stored, complete, url } = model;
+    const what = [kind === 'vae' ? 'VAE' : '', complete ? bytes(size) : `${bytes(stored)} of ${bytes(size)}`].filter(Boolean).join(', ');
+    const open = complete || url;
+    return element('li', {},
+      element('span', { className: 'stored-name', textContent: name, title: url ?? '' }),
+      element('span', { className: 'quiet', textContent: what }),
+      element('span', { className: 'buttons' },
+        ...(open ? [button(complete ? 'Open' : 'Go on', `${complete ? 'Open' : 'Go on downloading'} ${name}`, () => this.#fire('open', model))] : []),
+        this.#remover(model)));
+  }
+
+  // It takes long to download again, so one click does not delete it.
+  #remover(model) {
+    const remove = button('Delete', `Delete ${model.name}`, () => {
+      if (remove.classList.contains('sure')) return this.#fire('remove', model);
+      remove.classList.add('sure');
+      remove.textContent = 'Really delete?';
+      remove.setAttribute('aria-label', `Really delete ${model.name}?`);
+    });
+    remove.addEventListener('blur', () => {
+      remove.classList.remove('sure');
+      remove.textContent = 'Delete';
+      remove.setAttribute('aria-label', `Delete ${model.name}`);
+    });
+    return remove;
+  }
+
+  #fire(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+customElements.define('model-shelf', ModelShelf);
