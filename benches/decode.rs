@@ -72,19 +72,22 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
         let stats = plan.stats();
         flops = if flops == 0 { stats.flops } else { flops };
         let fits = way != "whole" || vae.largest(args.size, args.size, gpu.storage().size()) <= binding;
-        let (mut seconds, mut psnr) = (None, None);
+        let (mut seconds, mut spread, mut psnr) = (None, None, None);
         if args.run && fits {
             let begun = Instant::now();
             plan.run();
             let found = picture.read().await?;
             seconds = Some(begun.elapsed().as_secs_f64());
+            let mean = found.iter().sum::<f32>() / found.len() as f32;
+            spread = Some((found.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / found.len() as f32).sqrt());
             psnr = first.as_ref().map(|first: &Vec<f32>| decibels(first, &found));
             first = first.or(Some(found));
         }
         let line = serde_json::json!({
             "decode": way, "pixels": args.size, "storage": gpu.storage().name(), "dispatches": stats.dispatches,
             "gflop": stats.flops as f64 / 1e9, "work": stats.flops as f64 / flops as f64,
-            "arena_mib": stats.arena as f64 / 1048576.0, "s": seconds, "psnr_to_first_db": psnr,
+            "arena_mib": stats.arena as f64 / 1048576.0, "s": seconds, "std": spread,
+            "psnr_to_first_db": psnr,
         });
         println!("{line}");
         drop(plan);
@@ -97,5 +100,6 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
 /// PSNR of pictures in −1…1.
 fn decibels(one: &[f32], other: &[f32]) -> f64 {
     let error: f64 = one.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / one.len() as f64;
+    assert!(error.is_finite(), "one of the pictures holds a value that is not a number");
     10.0 * (4.0 / error.max(1e-20)).log10()
 }
