@@ -62,7 +62,7 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
         ("strips as bindings demand", Some(u64::MAX)),
         ("strips within --most", Some(args.most << 20)),
     ];
-    let (mut flops, mut first) = (0, None);
+    let (mut flops, mut first, mut pictures) = (0, None, Vec::new());
     for (way, most) in ways {
         let decode = || match most {
             None => vae.decode(&x),
@@ -90,6 +90,8 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
             "psnr_to_first_db": psnr,
         });
         println!("{line}");
+        // Kept, so that no way finds another's picture where it was to write its own.
+        pictures.push(picture);
         drop(plan);
         // What cannot be bound is refused when it is recorded; its counts are told all the same.
         let _ = gpu.check();

@@ -9,7 +9,7 @@ use checkpoints::{Array, arrays, embedding, file, load};
 use support::{Fixture, golden, relative_error};
 use wordbrush::files::{DType, safetensors::header_of};
 use wordbrush::gpu::Storage;
-use wordbrush::pipeline::{Hires, Image, Init, Mask, MaskedContent, Params, Picture, StableDiffusion, Upscaler};
+use wordbrush::pipeline::{Hires, Image, Init, Mask, MaskedContent, Own, Params, Picture, StableDiffusion, Upscaler};
 use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool};
 
@@ -275,7 +275,7 @@ fn a_second_pass_at_a_larger_size() {
             let mut generation = sd.start(&first).await.unwrap_or_else(|e| panic!("{e}"));
             while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
             let upscaler = Upscaler::LatentNearestExact;
-            let hires = Hires { scale: 1.5, upscaler, steps: Some(2), denoise: 0.5 };
+            let hires = Hires { scale: 1.5, upscaler, steps: Some(2), denoise: 0.5, ..Hires::default() };
             let mut second = sd.enlarge(&generation, &hires).await.unwrap_or_else(|e| panic!("{e}"));
             while second.step().await.unwrap_or_else(|e| panic!("{e}")) {}
             let recipe = second.recipe(sd);
@@ -292,6 +292,60 @@ fn a_second_pass_at_a_larger_size() {
         let (expected, _) =
             generate(sd, &Params { steps: 2, width: 96, height: 96, init: Some(init), ..first.clone() });
         assert_eq!(relative_error(&found, &expected), 0.0);
+    }
+}
+
+/// What a second pass has of its own is what it is made with, and its recipe tells it.
+#[test]
+fn a_second_pass_of_its_own() {
+    let both = Both::new(&arrays("two_levels"));
+    let first = Params { steps: 2, ..params(Sampler::Euler, (8, 8)) };
+    let own = Own {
+        prompt: Some("a blue star".to_string()),
+        negative_prompt: Some("red".to_string()),
+        seed: Some(77),
+        sampler: Some(Sampler::Dpmpp2m),
+        schedule: Some(Schedule::Karras),
+        cfg: Some(4.5),
+    };
+    let upscaler = Upscaler::LatentNearestExact;
+    let hires = Hires { scale: 2.0, upscaler, steps: Some(3), denoise: 0.6, own };
+    let sd = &both.cpu;
+    let (generation, found, recipe) = pollster::block_on(async {
+        let mut generation = sd.start(&first).await.unwrap_or_else(|e| panic!("{e}"));
+        while generation.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+        let mut second = sd.enlarge(&generation, &hires).await.unwrap_or_else(|e| panic!("{e}"));
+        while second.step().await.unwrap_or_else(|e| panic!("{e}")) {}
+        let recipe = second.recipe(sd);
+        (generation.latents().await.expect("latents"), second.latents().await.expect("latents"), recipe)
+    });
+    let larger = (0..4 * 16 * 16).map(|i| generation[(i / 256 * 8 + i / 16 % 16 / 2) * 8 + i % 16 / 2]).collect();
+    let init = Init { picture: Picture::Latents(larger), denoise: 0.6, mask: None, exact_steps: true };
+    let again = Params {
+        prompt: "a blue star".to_string(),
+        negative_prompt: "red".to_string(),
+        seed: 77,
+        sampler: Sampler::Dpmpp2m,
+        schedule: Some(Schedule::Karras),
+        cfg: 4.5,
+        steps: 3,
+        width: 128,
+        height: 128,
+        init: Some(init),
+        ..first.clone()
+    };
+    assert_eq!(relative_error(&found, &generate(sd, &again).0), 0.0);
+    assert_eq!((recipe.seed, recipe.sampler.as_deref()), (Some(first.seed), Some("euler")));
+    let told = [
+        ("Hires prompt", "a blue star"),
+        ("Hires negative prompt", "red"),
+        ("Hires seed", "77"),
+        ("Hires sampler", "DPM++ 2M"),
+        ("Hires schedule type", "Karras"),
+        ("Hires CFG Scale", "4.5"),
+    ];
+    for (key, value) in told {
+        assert!(recipe.extra.contains(&(key.to_string(), value.to_string())), "{key}: {:?}", recipe.extra);
     }
 }
 

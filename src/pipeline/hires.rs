@@ -4,6 +4,7 @@ use fast_image_resize::images::{Image as Pixels, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::error::{Code, Error, Result};
+use crate::samplers::{Sampler, Schedule};
 
 use super::{Generation, Image, Init, Params, Picture, StableDiffusion};
 
@@ -52,8 +53,8 @@ impl Upscaler {
     }
 }
 
-/// A second pass.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A second pass. The defaults are A1111's.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hires {
     /// Factor of width and height; the results are rounded down to multiples of 8.
     pub scale: f64,
@@ -63,6 +64,31 @@ pub struct Hires {
     pub steps: Option<usize>,
     /// How much of the way down from noise is run again, over 0 to 1.
     pub denoise: f64,
+    /// What it does otherwise than the first pass.
+    pub own: Own,
+}
+
+/// What a second pass has instead of the first one's; `None` is the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Own {
+    /// The prompt.
+    pub prompt: Option<String>,
+    /// The negative prompt.
+    pub negative_prompt: Option<String>,
+    /// The seed: in A1111 it is the first one's.
+    pub seed: Option<u64>,
+    /// The sampler.
+    pub sampler: Option<Sampler>,
+    /// The noise levels.
+    pub schedule: Option<Schedule>,
+    /// Strength of guidance.
+    pub cfg: Option<f32>,
+}
+
+impl Default for Hires {
+    fn default() -> Self {
+        Self { scale: 2.0, upscaler: Upscaler::Latent, steps: None, denoise: 0.7, own: Own::default() }
+    }
 }
 
 impl Hires {
@@ -85,14 +111,28 @@ impl Hires {
     /// # Errors
     /// As [`size`](Self::size).
     fn params(&self, first: &Params, picture: Picture, [width, height]: [usize; 2]) -> Params {
-        let init = Init { picture, denoise: self.denoise, mask: None, exact_steps: self.steps.is_some() };
-        let steps = self.steps.unwrap_or(first.steps);
-        Params { width, height, steps, init: Some(init), ..first.clone() }
+        // A1111 runs all steps of a second pass, whatever its denoise.
+        let init = Init { picture, denoise: self.denoise, mask: None, exact_steps: true };
+        let own = self.own.clone();
+        Params {
+            width,
+            height,
+            steps: self.steps.unwrap_or(first.steps),
+            init: Some(init),
+            prompt: own.prompt.unwrap_or_else(|| first.prompt.clone()),
+            negative_prompt: own.negative_prompt.unwrap_or_else(|| first.negative_prompt.clone()),
+            seed: own.seed.unwrap_or(first.seed),
+            sampler: own.sampler.unwrap_or(first.sampler),
+            schedule: own.schedule.or(first.schedule),
+            cfg: own.cfg.unwrap_or(first.cfg),
+            ..first.clone()
+        }
     }
 }
 
 impl StableDiffusion {
-    /// Begins a second pass at a larger size over what a first one made, with the same prompts, seed and sampler.
+    /// Begins a second pass at a larger size over what a first one made, with the same prompts, seed and sampler
+    /// where it has none of its own.
     ///
     /// # Errors
     /// [`Code::BadOption`] for a size, denoise or steps that cannot be used, and whatever the GPU reports.
@@ -112,8 +152,10 @@ impl StableDiffusion {
                 Picture::Latents(latents)
             }
         };
-        let mut second = self.start(&hires.params(params, picture, [width, height])).await?;
-        second.enlarged = Some((params.clone(), *hires));
+        let again = hires.params(params, picture, [width, height]);
+        let prompts = self.read_prompts(&again, Some(params));
+        let mut second = self.start_with(&again, prompts).await?;
+        second.enlarged = Some((params.clone(), hires.clone()));
         Ok(second)
     }
 }

@@ -34,7 +34,7 @@ use preview::Preview;
 
 pub use conditioning::Conditioning;
 pub use generation::{Generation, Progress};
-pub use hires::{Hires, Upscaler};
+pub use hires::{Hires, Own, Upscaler};
 pub use image::Image;
 pub use init::{Init, Picture};
 pub use library::Craft;
@@ -150,7 +150,8 @@ impl StableDiffusion {
 
     /// Reads a prompt as [`start`](Self::start) would, with the default steps and seed.
     pub fn read(&self, prompt: &str, syntax: Syntax) -> Scenario {
-        self.read_prompt(prompt, false, &Params { syntax, ..Params::default() })
+        let params = Params { syntax, ..Params::default() };
+        self.read_prompt(prompt, false, &params, None)
     }
 
     /// Where in a prompt embeddings are called.
@@ -158,21 +159,23 @@ impl StableDiffusion {
         prompt::sites(prompt, syntax, &self.tokenizer, &self.library)
     }
 
-    /// Reads the negative prompt and the prompt of a picture for all its steps.
-    fn read_prompts(&self, params: &Params) -> [Scenario; 2] {
+    /// Reads the negative prompt and the prompt of a picture for all its steps; `first` is the pass before, if there was one.
+    fn read_prompts(&self, params: &Params, first: Option<&Params>) -> [Scenario; 2] {
         [(&params.negative_prompt, true), (&params.prompt, false)]
-            .map(|(text, negative)| self.read_prompt(text, negative, params))
+            .map(|(text, negative)| self.read_prompt(text, negative, params, first))
     }
 
-    fn read_prompt(&self, text: &str, negative: bool, params: &Params) -> Scenario {
+    fn read_prompt(&self, text: &str, negative: bool, params: &Params, first: Option<&Params>) -> Scenario {
         let options = prompt::Options {
             syntax: params.syntax,
             steps: params.evaluations(),
+            steps_before: first.map_or(0, Params::evaluations),
             keep_whole: params.keep_embeddings_whole,
             negative,
         };
         let text = match params.syntax {
-            Syntax::Comfy => expand(text, params.seed),
+            // Both passes mean the same text.
+            Syntax::Comfy => expand(text, first.unwrap_or(params).seed),
             Syntax::A1111 => text.to_string(),
         };
         scenario(&text, &options, &self.tokenizer, &self.library)
@@ -200,7 +203,7 @@ impl StableDiffusion {
     /// # Errors
     /// [`Code::BadOption`] for parameters that cannot be used, and whatever the GPU reports.
     pub async fn start(&self, params: &Params) -> Result<Generation> {
-        self.start_with(params, self.read_prompts(params)).await
+        self.start_with(params, self.read_prompts(params, None)).await
     }
 
     /// Begins a picture from a negative prompt and a prompt that were read already, instead of those in `params`.

@@ -6,7 +6,7 @@ use crate::recipe::settings::{
     self, DENOISE, GUIDANCE_END, GUIDANCE_START, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, MASK_BLUR,
     MASKED_CONTENT, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
 };
-use crate::recipe::{Batch, Dialect, Recipe, Rng, images};
+use crate::recipe::{Batch, Dialect, Recipe, Rng, images, second_pass};
 use crate::samplers::{Generator, Options, Variation};
 
 use super::{Decoder, Generation, Hires, Image, MaskedContent, Params, StableDiffusion};
@@ -22,18 +22,20 @@ impl Generation {
 
     /// The recipe of one picture of the batch, counted from 0.
     pub fn recipe_of(&self, picture: usize, sd: &StableDiffusion) -> Recipe {
-        let (params, seed) = (&self.params_of(picture), self.params().seed);
+        let (params, seed) = (&self.params_of(picture), self.first_params().seed);
         // What the text model got, and what that was made of where it is something else.
-        let worked_out = |template: &String| match params.syntax {
+        let worked_out = |template: &str| match params.syntax {
             Syntax::Comfy => {
                 let text = expand(template, seed);
-                let template = (text != *template).then(|| template.clone());
+                let template = (text != template).then(|| template.to_string());
                 (text, template)
             }
-            Syntax::A1111 => (template.clone(), None),
+            Syntax::A1111 => (template.to_string(), None),
         };
         let (prompt, raw_prompt) = worked_out(&params.prompt);
         let (negative_prompt, raw_negative_prompt) = worked_out(&params.negative_prompt);
+        let told = |template: &str| worked_out(template).0;
+        let hires = self.enlarged.as_ref().map(|(_, hires)| hires.settings(told)).unwrap_or_default();
         let used = self.used_embeddings().into_iter().filter_map(|name| {
             let (known, embedding) = sd.library.get(&name)?;
             Some((known.to_string(), embedding.sha256.get(..12).unwrap_or_default().to_string()))
@@ -52,25 +54,31 @@ impl Generation {
             model_hash: sd.model.sha256.as_ref().and_then(|hash| hash.get(..10)).map(str::to_string),
             vae: sd.model.vae.clone(),
             batch: (params.batch > 1).then_some(Batch { size: params.batch, place: Some(picture) }),
-            extra: extra(params, self.enlarged.as_ref().map(|(_, hires)| hires)),
+            extra: extra(params, self.enlarged.is_some()).chain(hires).collect(),
             ..of_params(params)
         }
     }
 }
 
 impl Generation {
+    /// A second pass is told with the first one's numbers, as A1111 does.
+    fn first_params(&self) -> &Params {
+        self.enlarged.as_ref().map_or(self.params(), |(first, _)| first)
+    }
+
     /// With the seeds of one picture of the batch.
     fn params_of(&self, picture: usize) -> Params {
-        // A second pass is told with the first one's numbers, as A1111 does.
-        let params = self.enlarged.as_ref().map_or(self.params(), |(first, _)| first);
+        let params = self.first_params();
         let (seed, second) = self.seeds_of(picture);
+        // A second pass with a seed of its own counts from there.
+        let seed = seed.wrapping_sub(self.params().seed).wrapping_add(params.seed);
         let variation = params.variation.zip(second).map(|(of, seed)| Variation { seed, ..of });
         Params { seed, variation, ..params.clone() }
     }
 }
 
 /// What an infotext says of settings that are not as usual.
-fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
+fn extra(params: &Params, hires: bool) -> impl Iterator<Item = (String, String)> {
     let (sampling, usual) = (params.sampling, Options::default());
     let changed = |value: f64, usual: f64| (value != usual).then(|| value.to_string());
     let variation = params.variation.filter(|variation| variation.strength != 0.0);
@@ -87,19 +95,36 @@ fn extra(params: &Params, hires: Option<&Hires>) -> Vec<(String, String)> {
         (SIGMA_TMAX, changed(sampling.churn_max, usual.churn_max)),
         (GUIDANCE_START, changed(params.guidance_start, 0.0)),
         (GUIDANCE_END, changed(params.guidance_end, 1.0)),
-        (
-            DENOISE,
-            hires.map(|hires| hires.denoise).or(params.init.as_ref().map(|init| init.denoise)).map(|it| it.to_string()),
-        ),
+        // A second pass says its own under the same key.
+        (DENOISE, params.init.as_ref().filter(|_| !hires).map(|init| init.denoise.to_string())),
         (MASK_BLUR, mask.filter(|mask| mask.blur != 0.0).map(|mask| mask.blur.to_string())),
         (MASKED_CONTENT, content.map(|content| content.name().to_string())),
-        (HIRES_SCALE, hires.map(|hires| hires.scale.to_string())),
-        (HIRES_UPSCALER, hires.map(|hires| hires.upscaler.a1111_name().to_string())),
-        (HIRES_STEPS, hires.and_then(|hires| hires.steps).map(|steps| steps.to_string())),
         (BY_TAESD.0, (params.decoder == Decoder::Taesd).then(|| BY_TAESD.1.to_string())),
         (KEEP_WHOLE.0, params.keep_embeddings_whole.then(|| KEEP_WHOLE.1.to_string())),
     ];
-    settings.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect()
+    settings.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?)))
+}
+
+impl Hires {
+    /// What an infotext says of it; `worked_out` gives the text that a prompt's template stands for.
+    pub fn settings(&self, worked_out: impl Fn(&str) -> String) -> Vec<(String, String)> {
+        let own = second_pass::Own {
+            prompt: self.own.prompt.as_deref().map(&worked_out),
+            negative_prompt: self.own.negative_prompt.as_deref().map(&worked_out),
+            seed: self.own.seed,
+            sampler: self.own.sampler.map(|sampler| sampler.name().to_string()),
+            scheduler: self.own.schedule.map(|schedule| schedule.name().to_string()),
+            cfg: self.own.cfg.and_then(|cfg| cfg.to_string().parse().ok()),
+        };
+        let steps = self.steps.map(|steps| (HIRES_STEPS, steps.to_string()));
+        let told = [
+            (DENOISE, self.denoise.to_string()),
+            (HIRES_SCALE, self.scale.to_string()),
+            (HIRES_UPSCALER, self.upscaler.a1111_name().to_string()),
+        ];
+        let told = told.into_iter().chain(steps).map(|(key, value)| (key.to_string(), value));
+        told.chain(own.settings()).collect()
+    }
 }
 
 /// The numbers of a recipe.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::schedule::{self, MOST_BYTES};
+use super::schedule::{self, MOST_BYTES, Pass};
 use super::triggers::Triggers;
 use super::{Library, Parsed, Reader, Syntax, Tokenizer, Warning, calls, short};
 
@@ -17,6 +17,8 @@ pub struct Options {
     pub syntax: Syntax,
     /// Denoising steps, which fractions in schedules are fractions of.
     pub steps: usize,
+    /// Steps of the pass before, if this is a second one over the same picture: A1111's schedules go on counting.
+    pub steps_before: usize,
     /// Never cut an embedding of at most 75 vectors where a window ends. A1111 never does; ComfyUI does if it has eight
     /// vectors or more, so with this a prompt may mean something else than there.
     pub keep_whole: bool,
@@ -26,7 +28,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { syntax: Syntax::Comfy, steps: 20, keep_whole: false, negative: false }
+        Options { syntax: Syntax::Comfy, steps: 20, steps_before: 0, keep_whole: false, negative: false }
     }
 }
 
@@ -115,23 +117,24 @@ pub fn scenario(text: &str, options: &Options, tokenizer: &Tokenizer, library: &
 /// Reads the parts of a prompt in A1111's grammar, each text once.
 struct Parts<'a> {
     reader: Reader<'a>,
-    steps: usize,
+    pass: Pass,
     triggers: Triggers<'a>,
     read: HashMap<String, Rc<Parsed>>,
 }
 
 impl<'a> Parts<'a> {
     fn new(reader: Reader<'a>, options: &Options) -> Self {
-        Self { reader, steps: options.steps, triggers: Triggers::of(reader), read: HashMap::new() }
+        let pass = Pass { steps: options.steps, before: options.steps_before };
+        Self { reader, pass, triggers: Triggers::of(reader), read: HashMap::new() }
     }
 
     fn read(mut self, texts: Vec<(String, f32)>, report: &mut Parsed) -> Vec<Part> {
         let mut budget = MOST_BYTES;
         let parts = texts.into_iter().map(|(text, weight)| {
-            let texts = schedule::within(budget, &text, self.steps, self.reader.library).unwrap_or_else(|| {
+            let texts = schedule::within(budget, &text, self.pass, self.reader.library).unwrap_or_else(|| {
                 let message = "The prompt is too long to change so often; its brackets are read as text.".to_owned();
                 report.warn("SCHEDULE_TOO_LONG", &short(&text), message);
-                vec![(self.steps.max(1), text.clone())]
+                vec![(self.pass.steps.max(1), text.clone())]
             });
             budget = budget.saturating_sub(texts.iter().skip(1).map(|(_, text)| text.len()).sum());
             let spans =

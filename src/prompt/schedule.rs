@@ -9,6 +9,9 @@
 //! - a `|` outside of `[a|b]` and a backslash with nothing behind it are in no place of the grammar: the whole prompt is then
 //!   text as it stands.
 //!
+//! In a second pass over the same picture ("hires fix") the steps go on counting: a step is counted from the first pass's first
+//! one, and a fraction of 1 to 2 is one of the second pass's.
+//!
 //! Against an Earley parser for the same grammar, thousands of random texts give the same schedules, but for one kind: where a
 //! text has signs that fit nowhere, the general parser sometimes takes a run of several signs (`…]((…`, `]::`) as one piece
 //! of text, and with it the bracket before. Here what can be read as a schedule is one.
@@ -28,13 +31,24 @@ pub(super) const MOST_BYTES: usize = 2 << 20;
 /// The name in `embedding:NAME` is never cut by a colon or bracket if the library has it: `[embedding:foo:0.25]` adds the
 /// embedding after a quarter. For names that are unknown, and with an empty library, it is A1111's reading: from `embedding` to `foo`.
 pub fn schedule(text: &str, steps: usize, library: &Library) -> Vec<(usize, String)> {
-    within(MOST_BYTES, text, steps, library).unwrap_or_else(|| vec![(steps.max(1), text.to_owned())])
+    let pass = Pass { steps, before: 0 };
+    within(MOST_BYTES, text, pass, library).unwrap_or_else(|| vec![(steps.max(1), text.to_owned())])
+}
+
+/// The steps a prompt is read for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass {
+    pub steps: usize,
+    /// Those of the pass before, if this is a second one.
+    pub before: usize,
 }
 
 /// The schedule, if it may need no more than so many bytes.
-pub(super) fn within(most: usize, text: &str, steps: usize, library: &Library) -> Option<Vec<(usize, String)>> {
-    let steps = steps.max(1);
-    let Some(changing) = Changing::read(text, steps, library) else { return Some(vec![(steps, text.to_owned())]) };
+pub(super) fn within(most: usize, text: &str, pass: Pass, library: &Library) -> Option<Vec<(usize, String)>> {
+    let steps = pass.steps.max(1);
+    let Some(changing) = Changing::read(text, Pass { steps, ..pass }, library) else {
+        return Some(vec![(steps, text.to_owned())]);
+    };
     let ends = changing.ends(steps);
     if ends.len() > 1 && ends.len().saturating_mul(text.len()) > most {
         return None;
@@ -88,9 +102,9 @@ struct Open {
 
 impl<'a> Changing<'a> {
     /// None if the text is not in A1111's grammar.
-    fn read(text: &'a str, steps: usize, library: &Library) -> Option<Self> {
+    fn read(text: &'a str, pass: Pass, library: &Library) -> Option<Self> {
         let mut reading =
-            Reading { text, steps, open: Vec::new(), changing: Changing { items: Vec::new(), places: Vec::new() } };
+            Reading { text, pass, open: Vec::new(), changing: Changing { items: Vec::new(), places: Vec::new() } };
         let (mut start, mut at) = (0, 0);
         while let Some(byte) = text.as_bytes().get(at) {
             at += match byte {
@@ -129,7 +143,7 @@ impl<'a> Changing<'a> {
 
 struct Reading<'a> {
     text: &'a str,
-    steps: usize,
+    pass: Pass,
     open: Vec<Open>,
     changing: Changing<'a>,
 }
@@ -176,7 +190,7 @@ impl Reading<'_> {
             (true, true) if open.bars => self.place(&open, Place::Alternate(separators + 1)),
             (true, true) if separators == 0 => {}
             (false, false) if separators <= 1 => {}
-            (true, true) if separators <= 2 => match when(&self.text[open.last..at], self.steps) {
+            (true, true) if separators <= 2 => match when(&self.text[open.last..at], self.pass) {
                 Some(when) => self.place(&open, Place::Switch { when, has_from: separators == 2 }),
                 None => self.give_up(&open)?,
             },
@@ -205,12 +219,13 @@ impl Reading<'_> {
 }
 
 /// The last step of the old text, from what stands between the last colon and the bracket.
-fn when(text: &str, steps: usize) -> Option<usize> {
+fn when(text: &str, Pass { steps, before }: Pass) -> Option<usize> {
     let number = text.trim();
     // Only these: Rust would also read `inf` and `nan`.
     let plain = number.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     let value: f64 = plain.then(|| number.parse().ok()).flatten()?;
-    let step = if number.contains('.') { value * steps as f64 } else { value };
+    let passes = if before > 0 { 1.0 } else { 0.0 };
+    let step = if number.contains('.') { (value - passes) * steps as f64 } else { value - before as f64 };
     // Cut towards zero, and what is below zero is zero, by the rules of `as`.
     Some((step as usize).min(steps))
 }

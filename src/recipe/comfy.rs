@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::graph::Graph;
-use super::second_pass::SecondPass;
+use super::second_pass::{Own, SecondPass};
 use super::settings::{DENOISE, HIRES_SCALE, MASKED_CONTENT};
 use super::{Dialect, NVIDIA, Recipe, Rng, graph_reader, json, no_recipe, template};
 use crate::error::Result;
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<Recipe> {
 /// Its prompts are worked out, since the server works nothing out.
 pub fn api_json(recipe: &Recipe) -> String {
     let mut graph = Map::new();
-    for node in nodes(recipe, [&recipe.prompt, &recipe.negative_prompt]) {
+    for node in nodes(recipe, [&recipe.prompt, &recipe.negative_prompt], str::to_string) {
         let mut inputs = Map::new();
         inputs.extend(node.widgets.into_iter().map(|(name, value)| (name.to_string(), value)));
         inputs
@@ -46,7 +46,8 @@ pub fn api_json(recipe: &Recipe) -> String {
 pub fn workflow_json(recipe: &Recipe) -> String {
     let [prompt, negative] =
         templates(recipe).map(|(_, prompt, template)| template::for_editor(prompt, template, recipe.dialect));
-    let nodes = nodes(recipe, [&prompt, &negative]);
+    // Those of a second pass are known worked out.
+    let nodes = nodes(recipe, [&prompt, &negative], |prompt| template::giving(prompt, Some(Dialect::Comfy)));
     // Links are numbered through the nodes: (id, origin, its slot, target, its slot, type).
     let mut links = Vec::new();
     for node in &nodes {
@@ -184,10 +185,13 @@ const LARGER: u32 = 14;
 const AGAIN: u32 = 15;
 const FIRST_PICTURE: u32 = 16;
 const SCALED: u32 = 17;
+const OWN_POSITIVE: u32 = 18;
+const OWN_NEGATIVE: u32 = 19;
 
-/// The graph of a recipe with these texts as its prompts: ComfyUI's default one, with more nodes where they are needed.
-fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
-    let text = |value: &Option<String>, default: &str| json!(value.as_deref().unwrap_or(default));
+/// The graph of a recipe with these texts as its prompts, and those of a second pass as they are held: ComfyUI's default
+/// one, with more nodes where they are needed.
+fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2], held: impl Fn(&str) -> String) -> Vec<Node> {
+    let text = |value: Option<&String>, default: &str| json!(value.map_or(default, String::as_str));
     let together = recipe.batch.filter(|_| recipe.dialect != Some(Dialect::A1111));
     let batch = together.map_or(1, |batch| batch.size);
     let rescale = recipe.cfg_rescale;
@@ -214,41 +218,38 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
         },
     };
     let steps = recipe.steps.unwrap_or(20);
-    let sampler = |id, latent, steps: usize, denoise: f64, place| Node {
+    let sampler = |id, latent, [steps, denoise]: [Value; 2], own: &Own, place| Node {
         widgets: vec![
-            ("seed", json!(recipe.seed.unwrap_or(0))),
-            ("steps", json!(steps)),
-            ("cfg", number(recipe.cfg.unwrap_or(8.0))),
-            ("sampler_name", text(&recipe.sampler, "euler")),
-            ("scheduler", text(&recipe.scheduler, "normal")),
-            ("denoise", number(denoise)),
+            ("seed", json!(own.seed.or(recipe.seed).unwrap_or(0))),
+            ("steps", steps),
+            ("cfg", number(own.cfg.or(recipe.cfg).unwrap_or(8.0))),
+            ("sampler_name", text(own.sampler.as_ref().or(recipe.sampler.as_ref()), "euler")),
+            ("scheduler", text(own.scheduler.as_ref().or(recipe.scheduler.as_ref()), "normal")),
+            ("denoise", denoise),
         ],
         links: vec![
             link("model", if rescale.is_some() { RESCALE } else { CHECKPOINT }, 0),
-            link("positive", POSITIVE, 0),
-            link("negative", NEGATIVE, 0),
+            link("positive", if own.prompt.is_some() { OWN_POSITIVE } else { POSITIVE }, 0),
+            link("negative", if own.negative_prompt.is_some() { OWN_NEGATIVE } else { NEGATIVE }, 0),
             link("latent_image", latent, 0),
         ],
         ..node(id, "KSampler", place, [315, 262])
     };
+    let encode = |id, prompt: &str, place, size| Node {
+        widgets: vec![("text", json!(prompt))],
+        links: vec![clip()],
+        ..node(id, "CLIPTextEncode", place, size)
+    };
     let last = if second.is_some() { AGAIN } else { SAMPLER };
     let mut nodes = vec![
-        sampler(SAMPLER, LATENT, steps, denoise(recipe).unwrap_or(1.0), [863, 186]),
+        sampler(SAMPLER, LATENT, [json!(steps), number(denoise(recipe).unwrap_or(1.0))], &Own::default(), [863, 186]),
         Node {
-            widgets: vec![("ckpt_name", text(&recipe.model, "model.safetensors"))],
+            widgets: vec![("ckpt_name", text(recipe.model.as_ref(), "model.safetensors"))],
             ..node(CHECKPOINT, "CheckpointLoaderSimple", [26, 474], [315, 98])
         },
         latent,
-        Node {
-            widgets: vec![("text", json!(prompt))],
-            links: vec![clip()],
-            ..node(POSITIVE, "CLIPTextEncode", [415, 186], [423, 164])
-        },
-        Node {
-            widgets: vec![("text", json!(negative))],
-            links: vec![clip()],
-            ..node(NEGATIVE, "CLIPTextEncode", [413, 389], [425, 180])
-        },
+        encode(POSITIVE, prompt, [415, 186], [423, 164]),
+        encode(NEGATIVE, negative, [413, 389], [425, 180]),
         Node { links: vec![link("samples", last, 0), vae()], ..node(DECODER, "VAEDecode", [1209, 188], [210, 46]) },
         Node {
             widgets: vec![("filename_prefix", json!("ComfyUI"))],
@@ -266,7 +267,11 @@ fn nodes(recipe: &Recipe, [prompt, negative]: [&str; 2]) -> Vec<Node> {
     }));
     if let Some(pass) = second {
         nodes.extend(enlarging(recipe, &pass, vae));
-        nodes.push(sampler(AGAIN, LARGER, pass.steps.unwrap_or(steps), pass.denoise, [1209, 640]));
+        let run = [json!(pass.steps.unwrap_or(steps)), number(pass.denoise)];
+        nodes.push(sampler(AGAIN, LARGER, run, &pass.own, [1209, 640]));
+        let prompts = [(OWN_POSITIVE, &pass.own.prompt, 980), (OWN_NEGATIVE, &pass.own.negative_prompt, 1190)];
+        let own = prompts.into_iter().filter_map(|(id, prompt, y)| Some((id, held(prompt.as_deref()?), y)));
+        nodes.extend(own.map(|(id, prompt, y)| encode(id, &prompt, [413, y], [425, 180])));
     }
     nodes.extend(skip.map(|skip| Node {
         widgets: vec![("stop_at_clip_layer", json!(0_i64.saturating_sub_unsigned(skip as u64)))],

@@ -244,7 +244,7 @@ impl<'g> Reader<'g> {
     /// and where the editor does not do it.
     fn prompts(&mut self, sampler: &'g Node) -> [bool; 2] {
         [("positive", "The prompt"), ("negative", "The negative prompt")].map(|(name, what)| {
-            let encoder = self.text_encoder(sampler.inputs.get(name), name);
+            let encoder = self.text_encoder(sampler, name);
             let found = encoder.and_then(|(node, key)| Some((node, self.held(node, key)?)));
             let text = found.and_then(|(_, (_, value))| value.as_str());
             match text {
@@ -263,8 +263,14 @@ impl<'g> Reader<'g> {
         })
     }
 
+    /// The text of a sampler's prompt.
+    pub fn prompt_of(&self, sampler: &'g Node, role: &str) -> Option<String> {
+        let (node, key) = self.text_encoder(sampler, role)?;
+        self.value(node, key)?.as_str().map(str::to_string)
+    }
+
     /// The node that a prompt's text lies in or is linked to, and the input's name.
-    fn text_encoder(&self, from: Option<&'g Input>, role: &str) -> Option<(&'g Node, &'static str)> {
+    fn text_encoder(&self, sampler: &'g Node, role: &str) -> Option<(&'g Node, &'static str)> {
         let through = [role, "conditioning", "conditioning_1", "conditioning_to"];
         // The text of a zeroed conditioning does not count, and the empty prompt is something else.
         let found = |node: &'g Node| match node.class.as_str() {
@@ -274,7 +280,7 @@ impl<'g> Reader<'g> {
                 .find(|key| node.inputs.contains_key(*key))
                 .map(|key| Some((node, key))),
         };
-        self.walk(from, &through, found).flatten()
+        self.walk(sampler.inputs.get(role), &through, found).flatten()
     }
 
     fn clip_skip(&mut self, encoder: &'g Node) {
@@ -359,7 +365,7 @@ pub fn number_of(value: &Value) -> Option<f64> {
 }
 
 /// A whole number from 0, also where a tool wrote it as `20.0` or `"20"`.
-fn whole(value: &Value) -> Option<u64> {
+pub fn whole(value: &Value) -> Option<u64> {
     /// Above it, doubles are not exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let float = || value.as_f64().filter(|float| float.fract() == 0.0 && (0.0..=EXACT).contains(float));

@@ -6,7 +6,7 @@
 //! Steps: 20, Sampler: Euler a, …, TI hashes: "name: 2f88aa…, other: …"
 //! ```
 
-use super::{Batch, Dialect, Recipe, Rng, names, settings, template};
+use super::{Batch, Dialect, Recipe, Rng, names, second_pass, settings, template};
 use crate::files::clipped;
 
 pub use super::infotext_writer::write;
@@ -220,6 +220,7 @@ fn take(recipe: &mut Recipe, found: Vec<Parameter<'_>>) {
             keep(recipe, key, value);
         }
     }
+    second_pass::settle_size(recipe);
 }
 
 /// Puts a value where it belongs.

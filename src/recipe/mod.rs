@@ -20,7 +20,7 @@ mod jpeg;
 mod json;
 pub mod names;
 mod png;
-mod second_pass;
+pub mod second_pass;
 pub mod settings;
 mod template;
 mod webp;

@@ -39,6 +39,20 @@ pub const HIRES_SCALE: &str = "Hires upscale";
 pub const HIRES_UPSCALER: &str = "Hires upscaler";
 /// Its steps.
 pub const HIRES_STEPS: &str = "Hires steps";
+/// Its size, where A1111 was told one instead of a factor.
+pub const HIRES_RESIZE: &str = "Hires resize";
+/// A prompt of its own.
+pub const HIRES_PROMPT: &str = "Hires prompt";
+/// A negative prompt of its own.
+pub const HIRES_NEGATIVE_PROMPT: &str = "Hires negative prompt";
+/// A seed of its own: a key of ours, for ComfyUI's second samplers.
+pub const HIRES_SEED: &str = "Hires seed";
+/// A sampler of its own, by A1111's name if it has one.
+pub const HIRES_SAMPLER: &str = "Hires sampler";
+/// Noise levels of its own.
+pub const HIRES_SCHEDULE: &str = "Hires schedule type";
+/// A strength of guidance of its own.
+pub const HIRES_CFG: &str = "Hires CFG Scale";
 
 /// What A1111 calls η with this sampler (by ComfyUI's name): it has one setting for each of two families.
 pub fn eta(sampler: &str) -> &'static str {
@@ -47,7 +61,7 @@ pub fn eta(sampler: &str) -> &'static str {
 
 /// Whether a key is one of these.
 pub(super) fn is_setting(key: &str) -> bool {
-    const KEYS: [&str; 18] = [
+    const KEYS: [&str; 24] = [
         KEEP_WHOLE.0,
         VARIATION_SEED,
         VARIATION_STRENGTH,
@@ -66,6 +80,12 @@ pub(super) fn is_setting(key: &str) -> bool {
         HIRES_SCALE,
         HIRES_UPSCALER,
         HIRES_STEPS,
+        HIRES_PROMPT,
+        HIRES_NEGATIVE_PROMPT,
+        HIRES_SEED,
+        HIRES_SAMPLER,
+        HIRES_SCHEDULE,
+        HIRES_CFG,
     ];
     KEYS.contains(&key)
 }

@@ -44,6 +44,23 @@ fn of_worked_out(prompt: &str, said: Option<String>, dialect: Option<Dialect>) -
     said.or_else(|| literal(prompt)).filter(|template| template != prompt)
 }
 
+/// The text that an editor's text stands for, if it leaves no choice open: what [`literal`] wrote, undone.
+pub(super) fn undone(held: &str) -> Option<String> {
+    if has_choice(held) {
+        return None;
+    }
+    let mut text = held.replace("{}", "");
+    for sign in ['{', '}', '|'] {
+        text = text.replace(&format!("\\{sign}"), &sign.to_string());
+    }
+    Some(text)
+}
+
+/// What gives a prompt that stands somewhere worked out, and has no template beside it.
+pub(super) fn giving(prompt: &str, dialect: Option<Dialect>) -> String {
+    of_worked_out(prompt, None, dialect).unwrap_or_else(|| prompt.to_string())
+}
+
 /// Gives the prompts that are `worked_out` (the prompt, the negative one) their templates, and says what cannot be kept.
 pub(super) fn settle(recipe: &mut Recipe, worked_out: [bool; 2]) {
     let dialect = recipe.dialect;

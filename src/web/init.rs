@@ -4,8 +4,9 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
 use crate::error::Result;
-use crate::pipeline::{Hires, Image, Init, Mask, MaskedContent, Picture, Upscaler};
+use crate::pipeline::{Hires, Image, Init, Mask, MaskedContent, Own, Picture, Upscaler};
 use crate::prompt::Syntax;
+use crate::samplers::{Sampler, Schedule};
 
 use super::options::{Fields, bad};
 
@@ -13,8 +14,6 @@ use super::options::{Fields, bad};
 const DENOISE: f64 = 0.75;
 /// How far A1111 blurs a mask, unless told otherwise; ComfyUI does not.
 const MASK_BLUR: f64 = 4.0;
-/// As [`DENOISE`], for its second pass.
-const HIRES_DENOISE: f64 = 0.7;
 
 /// `image`, `mask`, `maskBlur`, `maskedContent`, `denoise` and `exactSteps` of the options. Pictures are `{width, height, data}` with four bytes a pixel,
 /// which `pkg/pictures.js` makes of whatever a page has.
@@ -66,13 +65,26 @@ fn pixels(key: &str, value: &JsValue) -> Result<Image> {
     Ok(Image { width, height, rgba })
 }
 
-/// A second pass from an object `{scale, upscaler, steps, denoise}`.
+/// What a second pass is told.
+const HIRES: [&str; 10] =
+    ["scale", "upscaler", "steps", "denoise", "prompt", "negativePrompt", "seed", "sampler", "scheduler", "cfg"];
+
+/// A second pass from `Hires`.
 pub fn hires(options: &JsValue) -> Result<Hires> {
-    let fields = Fields::new(options, &["scale", "upscaler", "steps", "denoise"])?;
+    let fields = Fields::new(options, &HIRES)?;
+    let usual = Hires::default();
     Ok(Hires {
-        scale: fields.number("scale")?.unwrap_or(2.0),
-        upscaler: fields.text("upscaler")?.map_or(Ok(Upscaler::default()), |name| Upscaler::from_name(&name))?,
+        scale: fields.number("scale")?.unwrap_or(usual.scale),
+        upscaler: fields.text("upscaler")?.map_or(Ok(usual.upscaler), |name| Upscaler::from_name(&name))?,
         steps: fields.whole("steps")?,
-        denoise: fields.number("denoise")?.unwrap_or(HIRES_DENOISE),
+        denoise: fields.number("denoise")?.unwrap_or(usual.denoise),
+        own: Own {
+            prompt: fields.text("prompt")?,
+            negative_prompt: fields.text("negativePrompt")?,
+            seed: fields.seed("seed")?,
+            sampler: fields.text("sampler")?.map(|name| Sampler::from_name(&name)).transpose()?,
+            schedule: fields.text("scheduler")?.map(|name| Schedule::from_name(&name)).transpose()?,
+            cfg: fields.number("cfg")?.map(|cfg| cfg as f32),
+        },
     })
 }

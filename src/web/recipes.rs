@@ -4,9 +4,10 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::pipeline::{Hires, MaskedContent, Upscaler};
-use crate::prompt::Syntax;
+use crate::pipeline::{MaskedContent, Upscaler};
+use crate::prompt::{Syntax, expand};
 use crate::recipe::images::{bare_png, embed_in_png, png_chunks};
+use crate::recipe::second_pass::Own;
 use crate::recipe::settings::{DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE};
 use crate::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
 
@@ -86,26 +87,17 @@ fn to_object(recipe: &Recipe) -> Object {
         place.into_iter().for_each(|place| set("batchPosition", place.into()));
     }
     let told = |name: &str| recipe.extra.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-    let number = |name: &str| told(name).and_then(|value| usable(value, Kind::Number)).unwrap_or(JsValue::UNDEFINED);
     // A picture to start from and a second pass are told by one word in infotexts.
-    let upscaler = told(HIRES_UPSCALER).and_then(|name| Upscaler::from_name(name).ok());
-    let hires = number(HIRES_SCALE).as_f64().map(|scale| {
-        object([
-            ("scale", scale.into()),
-            ("upscaler", upscaler.unwrap_or_default().name().into()),
-            ("steps", number(HIRES_STEPS)),
-            ("denoise", number(DENOISE)),
-        ])
-    });
-    match &hires {
-        Some(hires) => set("hires", hires.into()),
-        None => set("denoise", number(DENOISE)),
+    let mut used = Vec::new();
+    let denoise = told(DENOISE).and_then(|value| usable(value, Kind::Number));
+    used.extend(denoise.as_ref().map(|_| DENOISE.to_string()));
+    match hires(recipe, told, &mut used) {
+        Some(hires) => {
+            let _ = Reflect::set(&hires, &"denoise".into(), &denoise.unwrap_or(JsValue::UNDEFINED));
+            set("hires", hires.into());
+        }
+        None => set("denoise", denoise.unwrap_or(JsValue::UNDEFINED)),
     }
-    let in_hires = |key: &str| {
-        key == DENOISE && number(DENOISE).as_f64().is_some()
-            || hires.is_some()
-                && ([HIRES_SCALE, HIRES_STEPS].contains(&key) || key == HIRES_UPSCALER && upscaler.is_some())
-    };
     let settings: Vec<_> = settings(recipe.sampler.as_deref().unwrap_or_default()).collect();
     let value_of =
         |(key, value): &(String, String), of: &(&str, &str, Kind)| (of.1 == key).then(|| usable(value, of.2)).flatten();
@@ -113,9 +105,32 @@ fn to_object(recipe: &Recipe) -> Object {
         recipe.extra.iter().filter_map(|pair| value_of(pair, setting)).for_each(|value| set(setting.0, value));
     }
     let is_set = |pair: &(String, String)| settings.iter().any(|setting| value_of(pair, setting).is_some());
-    let extra = recipe.extra.iter().filter(|pair| !is_keep_whole(pair) && !is_set(pair) && !in_hires(&pair.0));
+    let extra = recipe.extra.iter().filter(|pair| !is_keep_whole(pair) && !is_set(pair) && !used.contains(&pair.0));
     set("extra", extra.map(pair).collect::<Array>().into());
     made
+}
+
+/// The second pass that extras tell of, and the keys it is told by.
+fn hires<'r>(recipe: &Recipe, told: impl Fn(&str) -> Option<&'r str>, used: &mut Vec<String>) -> Option<Object> {
+    let scale: f64 = told(HIRES_SCALE)?.parse().ok().filter(|scale: &f64| scale.is_finite())?;
+    let upscaler = told(HIRES_UPSCALER).and_then(|name| Upscaler::from_name(name).ok());
+    let steps = told(HIRES_STEPS).and_then(|value| usable(value, Kind::Number));
+    let own = Own::of(recipe).with_templates(recipe.dialect);
+    used.extend([HIRES_SCALE, HIRES_STEPS].map(str::to_string));
+    used.extend(upscaler.map(|_| HIRES_UPSCALER.to_string()));
+    used.extend(own.settings().into_iter().map(|(key, _)| key));
+    let text = |text: Option<String>| text.map_or(JsValue::UNDEFINED, JsValue::from);
+    Some(object([
+        ("scale", scale.into()),
+        ("upscaler", upscaler.unwrap_or_default().name().into()),
+        ("steps", steps.unwrap_or(JsValue::UNDEFINED)),
+        ("prompt", text(own.prompt)),
+        ("negativePrompt", text(own.negative_prompt)),
+        ("seed", text(own.seed.map(|seed| seed.to_string()))),
+        ("sampler", text(own.sampler)),
+        ("scheduler", text(own.scheduler)),
+        ("cfg", own.cfg.map_or(JsValue::UNDEFINED, JsValue::from)),
+    ]))
 }
 
 /// A setting's value for `generate`; one it could not use stays among the extras.
@@ -180,11 +195,12 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         extra.extend(value.map(|value| (name.to_string(), value)));
     }
     if let Some(hires) = fields.value("hires") {
-        let Hires { scale, upscaler, steps, denoise } = super::init::hires(&hires)?;
-        extra.push((DENOISE.to_string(), denoise.to_string()));
-        extra.push((HIRES_SCALE.to_string(), scale.to_string()));
-        extra.push((HIRES_UPSCALER.to_string(), upscaler.a1111_name().to_string()));
-        extra.extend(steps.map(|steps| (HIRES_STEPS.to_string(), steps.to_string())));
+        let seed = fields.seed("seed")?.unwrap_or_default();
+        let worked_out = |template: &str| match dialect {
+            Some(Dialect::A1111) => template.to_string(),
+            _ => expand(template, seed),
+        };
+        extra.extend(super::init::hires(&hires)?.settings(worked_out));
     } else if let Some(denoise) = fields.number("denoise")? {
         extra.push((DENOISE.to_string(), denoise.to_string()));
     }

@@ -38,7 +38,7 @@ fn check_scenarios(text: &str, steps: usize, seed: u64) {
     let library = library_of(&GOLDEN);
     for syntax in [Syntax::Comfy, Syntax::A1111] {
         for flag in [false, true] {
-            let options = Options { syntax, steps, keep_whole: flag, negative: flag };
+            let options = Options { syntax, steps, keep_whole: flag, negative: flag, ..Options::default() };
             let scenario = scenario(&expand(text, seed), &options, &clip(), &library);
             assert!(!scenario.parts.is_empty() && scenario.at(1).count() == scenario.parts.len());
             assert_eq!(scenario.ends().last(), Some(&steps.max(1)));

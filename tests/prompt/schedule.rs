@@ -1,7 +1,7 @@
 //! A1111's schedules: Forge's golden lists, and what the specification says beyond them.
 
 use serde_json::Value;
-use wordbrush::prompt::{Library, Syntax, parse, schedule};
+use wordbrush::prompt::{Library, Options, Syntax, parse, scenario, schedule};
 
 use super::{GOLDEN, clip, library_of, words};
 
@@ -165,4 +165,27 @@ fn hostile_schedules_end() {
         let text = open.repeat(50_000) + "a" + &close.repeat(50_000);
         assert!(!schedule(&text, 20, &Library::new()).is_empty());
     }
+}
+
+/// The first two are the examples in A1111's own source (modules/prompt_parser.py, "hires_steps").
+#[test]
+fn a_second_pass_goes_on_counting() {
+    let second = |text: &str, steps_before: usize, steps: usize| -> Vec<(usize, String)> {
+        let options = Options { syntax: Syntax::A1111, steps, steps_before, ..Options::default() };
+        let read = scenario(text, &options, &clip(), &Library::new());
+        read.parts[0].spans.iter().map(|span| (span.until, span.text.clone())).collect()
+    };
+    let expect = |text: &str, expected: &[(usize, &str)]| {
+        let expected: Vec<_> = expected.iter().map(|(until, text)| (*until, text.to_string())).collect();
+        assert_eq!(second(text, 10, 10), expected, "{text}");
+    };
+    expect("a [b:.5] c", &[(10, "a b c")]);
+    expect("a [b:1.5] c", &[(5, "a  c"), (10, "a b c")]);
+    expect("a [b:4] c", &[(10, "a b c")]);
+    expect("a [b:14] c", &[(4, "a  c"), (10, "a b c")]);
+    expect("a [b::1.0] c", &[(10, "a  c")]);
+    expect("[a|b]", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10].map(|at| (at, if at % 2 == 1 { "a" } else { "b" })));
+    // A step is counted from the first pass's first, a fraction is one of the second pass's steps.
+    assert_eq!(second("[a:b:23]", 20, 8), [(3, "a".to_string()), (8, "b".to_string())]);
+    assert_eq!(second("[a:b:1.5]", 20, 8), [(4, "a".to_string()), (8, "b".to_string())]);
 }

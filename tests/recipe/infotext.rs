@@ -1,6 +1,7 @@
 //! A1111's infotext (spec/product.md B1, B2).
 
 use wordbrush::recipe::infotext::{parse, write};
+use wordbrush::recipe::second_pass::Own;
 use wordbrush::recipe::{Batch, Dialect, Recipe, Rng, from_text, names, settings};
 
 use crate::{by_the_sea, porsche, some};
@@ -91,6 +92,45 @@ fn settings_that_are_used_are_not_said_to_be_unknown() {
     );
     assert!(recipe.notes.is_empty(), "{:?}", recipe.notes);
     assert_eq!([settings::eta("ddim"), settings::eta("euler_ancestral")], ["Eta DDIM", "Eta"]);
+}
+
+#[test]
+fn a_second_pass_with_settings_of_its_own() {
+    let line = "Hires upscale: 1.5, Hires steps: 12, Hires upscaler: Latent, Hires CFG Scale: 4.5, Hires sampler: DPM++ 2M Karras, Hires prompt: \"a star, blue\", Hires negative prompt: red";
+    let recipe = parse(&format!("p\nNegative prompt: n\n{LINE}, {line}"));
+    assert!(recipe.notes.is_empty(), "{:?}", recipe.notes);
+    let text = |text: &str| Some(text.to_string());
+    let expected = Own {
+        prompt: text("a star, blue"),
+        negative_prompt: text("red"),
+        seed: None,
+        sampler: text("dpmpp_2m"),
+        scheduler: text("karras"),
+        cfg: Some(4.5),
+    };
+    assert_eq!(Own::of(&recipe), expected);
+    assert_eq!(parse(&write(&recipe)), recipe);
+    // The menus' first entries are the first pass's.
+    let same = parse(&format!("p\n{LINE}, Hires sampler: Use same sampler, Hires schedule type: Use same scheduler"));
+    assert_eq!(Own::of(&same), Own::default());
+    let automatic = parse(&format!("p\n{LINE}, Hires sampler: DPM++ 2M SDE, Hires schedule type: Automatic"));
+    assert_eq!(Own::of(&automatic).scheduler.as_deref(), Some("exponential"));
+}
+
+#[test]
+fn a_second_pass_of_a_given_size() {
+    let scale_of = |size: &str| {
+        let recipe =
+            parse(&format!("p\nSteps: 20, Seed: 1, Size: 512x768, Hires resize: {size}, Hires upscaler: Latent"));
+        let found = recipe.extra.iter().find(|(key, _)| key == "Hires upscale").map(|(_, value)| value.clone());
+        (found, recipe.notes)
+    };
+    assert_eq!(scale_of("768x1152"), (Some("1.5".to_string()), Vec::new()));
+    assert_eq!(scale_of("0x1536"), (Some("2".to_string()), Vec::new()));
+    let (scale, notes) = scale_of("1024x1024");
+    assert!(scale.as_deref() == Some("2") && notes.len() == 1 && notes[0].contains("shape"), "{scale:?} {notes:?}");
+    let (scale, notes) = scale_of("0x0");
+    assert!(scale.is_none() && notes.len() == 1 && notes[0].contains("Hires resize"), "{scale:?} {notes:?}");
 }
 
 #[test]
