@@ -241,6 +241,53 @@ fn what_lies_under_a_mask() {
     }
 }
 
+/// A picture of another size than the result: what is kept stays to the byte, what is masked is made anew, at the other size.
+#[test]
+fn only_what_is_masked() {
+    let both = Both::new(&checkpoint(false));
+    let init = both.init((12, 8), 0.8, true);
+    let Init { picture: Picture::Pixels(image), mask: Some(mask), .. } = &init else { panic!("no mask") };
+    let only = Init { mask: Some(Mask { only_masked: Some(4), ..mask.clone() }), ..init.clone() };
+    let params = Params {
+        prompt: "positive".into(),
+        tool: Tool::A1111,
+        syntax: Syntax::A1111,
+        steps: 2,
+        init: Some(only),
+        ..params(Sampler::Euler, (6, 6))
+    };
+    let made = |params: &Params| {
+        pollster::block_on(async {
+            let mut generation = both.gpu.start(params).await?;
+            while generation.step().await? {}
+            let refused = both.gpu.enlarge(&generation, &Hires::default()).await.err().expect("a refusal");
+            assert!(refused.message.contains("no whole picture"), "{refused}");
+            Ok::<_, wordbrush::Error>((generation.image(&both.gpu).await?, generation.recipe(&both.gpu)))
+        })
+    };
+    let (found, recipe) = made(&params).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((found.width, found.height), (image.width, image.height));
+    let prepared = mask.prepared([image.height, image.width], Tool::A1111);
+    let pixels = found.rgba.chunks_exact(4).zip(image.rgba.chunks_exact(4)).zip(&prepared);
+    let (mut changed, mut masked) = (0, 0);
+    for ((new, old), m) in pixels {
+        assert!(*m > 0.0 || new == old, "what is kept has changed");
+        masked += usize::from(*m > 0.0);
+        changed += usize::from(*m > 0.0 && new != old);
+    }
+    assert!(changed * 2 > masked && masked > 0, "{changed} of {masked} masked pixels are new");
+    assert_eq!((recipe.width, recipe.height), (Some(48), Some(48)));
+    for pair in [("Inpaint area", "Only masked"), ("Masked area padding", "4")] {
+        assert!(recipe.extra.contains(&(pair.0.to_string(), pair.1.to_string())), "{:?}", recipe.extra);
+    }
+    let comfy = made(&Params { tool: Tool::ComfyUi, syntax: Syntax::Comfy, ..params.clone() });
+    assert!(comfy.expect_err("a refusal").message.contains("AUTOMATIC1111"));
+    let faint = mask.pixels.iter().map(|m| m * 0.4).collect();
+    let faint = Mask { pixels: faint, only_masked: Some(4), ..mask.clone() };
+    let faint = made(&Params { init: Some(Init { mask: Some(faint), ..init.clone() }), ..params });
+    assert!(faint.expect_err("a refusal").message.contains("too faint"));
+}
+
 #[test]
 fn latents_of_a_picture() {
     let both = Both::new(&checkpoint(false));

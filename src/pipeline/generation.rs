@@ -277,11 +277,11 @@ impl Generation {
             Decoder::Vae => sd.networks.decode(latents, size, self.params.vae_tiling).await?,
             Decoder::Taesd => sd.networks.decode_by_taesd(latents, size).await?,
         };
-        let mut image = Image { width, height, rgba };
-        if let Some(init) = self.params.init.as_ref().filter(|_| self.params.tool == Tool::A1111) {
-            init.paste(&mut image);
+        let image = Image { width, height, rgba };
+        match self.params.init.as_ref().filter(|_| self.params.tool == Tool::A1111) {
+            Some(init) => init.paste(image, &self.params),
+            None => Ok(image),
         }
-        Ok(image)
     }
 }
 

@@ -138,6 +138,11 @@ impl StableDiffusion {
     /// [`Code::BadOption`] for a size, denoise or steps that cannot be used, and whatever the GPU reports.
     pub async fn enlarge(&self, first: &Generation, hires: &Hires) -> Result<Generation> {
         let params = first.params();
+        if params.only_masked() {
+            let sentence =
+                "only the masked part of a picture was painted: a second pass has no whole picture to enlarge";
+            return Err(Error::new(Code::BadOption, sentence));
+        }
         let [width, height] = hires.size(params.width, params.height)?;
         let (from, to) = ([params.height / 8, params.width / 8], [height / 8, width / 8]);
         let picture = match hires.upscaler {
@@ -193,7 +198,8 @@ fn linear(latents: &[f32], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<
     pixels.map(value).collect()
 }
 
-fn lanczos(image: &Image, width: usize, height: usize) -> Result<Image> {
+/// A picture at another size, by Lanczos' filter with three lobes, as Pillow does it.
+pub(super) fn lanczos(image: &Image, width: usize, height: usize) -> Result<Image> {
     let failed = |e: String| Error::new(Code::Internal, format!("the picture could not be enlarged: {e}"));
     let from = ImageRef::new(image.width as u32, image.height as u32, &image.rgba, PixelType::U8x4);
     let mut to = Pixels::new(width as u32, height as u32, PixelType::U8x4);

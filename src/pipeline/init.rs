@@ -1,8 +1,11 @@
 //! A picture to start from (image to image).
 
+use std::borrow::Cow;
+
 use crate::error::{Code, Error, Result};
 use crate::samplers::Tool;
 
+use super::masked_area::laid_over;
 use super::networks::Networks;
 use super::{Image, Mask, Params};
 
@@ -23,7 +26,8 @@ pub struct Init {
 /// Where latents to start from come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Picture {
-    /// A picture of the size of the result, for the VAE's encoder. Transparency is not looked at.
+    /// A picture of the size of the result, for the VAE's encoder; of any size where only what is masked is painted.
+    /// Transparency is not looked at.
     Pixels(Image),
     /// Latents (4, height/8, width/8), as a sampler left them, or as many of them as pictures are made at once.
     Latents(Vec<f32>),
@@ -46,50 +50,73 @@ impl Init {
             return bad(format!("denoise is {}; it must be more than 0 and at most 1", self.denoise));
         }
         let each = width / 8 * (height / 8) * 4;
+        let part = self.mask.as_ref().is_some_and(|mask| mask.only_masked.is_some());
         match &self.picture {
-            Picture::Pixels(image) if (image.width, image.height) != (width, height) => {
+            Picture::Pixels(image) if !part && (image.width, image.height) != (width, height) => {
                 let (w, h) = (image.width, image.height);
                 return bad(format!(
                     "the picture to start from is {w}×{h}, and the result was to be {width}×{height}: they must be alike"
                 ));
             }
-            Picture::Pixels(image) if image.rgba.len() != width * height * 4 => {
-                return bad(format!(
-                    "the picture to start from has {} bytes; {width}×{height} have {}",
-                    image.rgba.len(),
-                    width * height * 4
-                ));
+            Picture::Pixels(Image { width, height, rgba }) if rgba.len() != width * height * 4 => {
+                let (found, expected) = (rgba.len(), width * height * 4);
+                return bad(format!("the picture to start from has {found} bytes; {width}×{height} have {expected}"));
+            }
+            Picture::Latents(_) if part => {
+                return bad("only what is masked can be painted of a picture, not of latents".to_string());
             }
             Picture::Latents(latents) if ![each, each * batch].contains(&latents.len()) => {
                 return bad(format!("there are {} latents to start from; {width}×{height} have {each}", latents.len()));
             }
             _ => {}
         }
+        let (width, height) = match &self.picture {
+            Picture::Pixels(image) => (image.width, image.height),
+            Picture::Latents(_) => (width, height),
+        };
         self.mask.as_ref().map_or(Ok(()), |mask| mask.check(width, height))
+    }
+
+    /// The picture and its mask as a run works on them, at the size of the result.
+    fn masked(&self, params: &Params) -> Result<Option<(Cow<'_, Image>, Vec<f32>)>> {
+        let (Picture::Pixels(image), Some(mask)) = (&self.picture, &self.mask) else { return Ok(None) };
+        let prepared = mask.prepared([image.height, image.width], params.tool);
+        let Some(area) = mask.area(&prepared, image, params)? else {
+            return Ok(Some((Cow::Borrowed(image), prepared)));
+        };
+        let (width, height) = (params.width, params.height);
+        let prepared = area.cut_mask(&prepared, image.width, width, height)?;
+        Ok(Some((Cow::Owned(area.cut(image, width, height)?), prepared)))
     }
 
     pub(super) async fn begin(&self, networks: &dyn Networks, params: &Params) -> Result<Begin> {
         let size = [params.height, params.width];
-        let latents = match (&self.picture, &self.mask) {
-            (Picture::Latents(latents), _) => latents.clone(),
-            (Picture::Pixels(image), None) => encode(networks, image).await?,
-            (Picture::Pixels(image), Some(mask)) => networks.encode(&mask.filled(image, params.tool), size).await?,
+        let (latents, prepared) = match (&self.picture, &self.mask, self.masked(params)?) {
+            (Picture::Latents(latents), mask, _) => {
+                (latents.clone(), mask.as_ref().map(|mask| mask.prepared(size, params.tool)))
+            }
+            (_, Some(mask), Some((image, prepared))) => {
+                (networks.encode(&mask.filled(&image, &prepared), size).await?, Some(prepared))
+            }
+            (Picture::Pixels(image), ..) => (encode(networks, image).await?, None),
         };
-        let mask = self.mask.as_ref().map(|mask| mask.shrunk(size, params.tool)).transpose()?;
+        let mask = prepared.map(|prepared| Mask::shrunk(&prepared, size, params.tool)).transpose()?;
         Ok(Begin { latents, mask })
     }
 
     /// A picture with what was to be kept put back, pixel by pixel, as A1111 does; ComfyUI leaves it as decoded.
-    pub(super) fn paste(&self, image: &mut Image) {
-        let (Picture::Pixels(original), Some(mask)) = (&self.picture, &self.mask) else { return };
-        let mask = mask.prepared([image.height, image.width], Tool::A1111);
-        for ((new, old), m) in image.rgba.chunks_exact_mut(4).zip(original.rgba.chunks_exact(4)).zip(mask) {
+    pub(super) fn paste(&self, mut made: Image, params: &Params) -> Result<Image> {
+        let (Picture::Pixels(original), Some(mask)) = (&self.picture, &self.mask) else { return Ok(made) };
+        let prepared = mask.prepared([original.height, original.width], Tool::A1111);
+        if let Some(area) = mask.area(&prepared, original, params)? {
+            return area.put_back(&made, original, &prepared);
+        }
+        for ((new, old), m) in made.rgba.chunks_exact_mut(4).zip(original.rgba.chunks_exact(4)).zip(prepared) {
             // Only the outer half of a blurred edge is mixed.
             let m = (2.0 * m).min(1.0);
-            for (new, old) in new.iter_mut().zip(old).take(3) {
-                *new = (f32::from(*new) * m + f32::from(*old) * (1.0 - m)).round() as u8;
-            }
+            new.iter_mut().zip(old).take(3).for_each(|(new, old)| *new = laid_over(*new, *old, m));
         }
+        Ok(made)
     }
 }
 
@@ -103,14 +130,14 @@ pub(super) async fn encode(networks: &dyn Networks, image: &Image) -> Result<Vec
 pub(super) async fn condition(networks: &dyn Networks, params: &Params) -> Result<Vec<f32>> {
     let size = [params.height, params.width];
     let gray = vec![0.0; 3 * params.height * params.width];
-    let (mask, masked) = match &params.init {
-        Some(Init { picture: Picture::Pixels(image), mask: Some(mask), .. }) => {
-            let pixels = mask.prepared(size, params.tool);
-            let kept = pixels.iter().cycle().map(|m| f32::from(*m < 0.5));
-            let masked = planes(image).iter().zip(kept).map(|(x, kept)| x * kept).collect();
-            (mask.shrunk(size, params.tool)?.iter().map(|m| m.round()).collect(), masked)
+    let prepared = params.init.as_ref().map(|init| init.masked(params)).transpose()?.flatten();
+    let (mask, masked) = match prepared {
+        Some((image, mask)) => {
+            let kept = mask.iter().cycle().map(|m| f32::from(*m < 0.5));
+            let masked = planes(&image).iter().zip(kept).map(|(x, kept)| x * kept).collect();
+            (Mask::shrunk(&mask, size, params.tool)?.iter().map(|m| m.round()).collect(), masked)
         }
-        _ => (vec![1.0; params.height / 8 * (params.width / 8)], gray),
+        None => (vec![1.0; params.height / 8 * (params.width / 8)], gray),
     };
     Ok([mask, networks.encode(&masked, size).await?].concat())
 }

@@ -6,8 +6,8 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use crate::error::{Code, Error, Result};
 use crate::samplers::Tool;
 
-use super::Image;
 use super::init::planes;
+use super::{Area, Image, Params};
 
 /// A mask over a picture to start from.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,9 @@ pub struct Mask {
     pub blur: f64,
     /// What lies under the mask before the first step.
     pub content: MaskedContent,
+    /// A1111's inpaint area "Only masked": so many pixels around what is masked are all that is worked on, at the size of the
+    /// result, and are put back into the picture, which may have any size. `None` is the whole picture.
+    pub only_masked: Option<usize>,
 }
 
 /// What lies under the mask before the first step.
@@ -70,7 +73,7 @@ impl MaskedContent {
 impl From<Vec<f32>> for Mask {
     /// A mask as it is, over the picture.
     fn from(pixels: Vec<f32>) -> Self {
-        Self { pixels, blur: 0.0, content: MaskedContent::Original }
+        Self { pixels, blur: 0.0, content: MaskedContent::Original, only_masked: None }
     }
 }
 
@@ -97,7 +100,24 @@ impl Mask {
         if !(0.0..=MOST_BLUR).contains(&self.blur) {
             return bad(format!("the mask's blur is {}; it must be from 0 to {MOST_BLUR} pixels", self.blur));
         }
+        if self.only_masked.is_some() && self.content == MaskedContent::Gray {
+            return bad("gray is ComfyUI's way and goes over the whole picture; with only what is masked, choose another masked content".to_string());
+        }
         Ok(())
+    }
+
+    /// The part of the picture that is worked on, if it is not all of it.
+    ///
+    /// # Errors
+    /// [`Code::BadOption`] if nothing is masked.
+    pub(super) fn area(&self, prepared: &[f32], image: &Image, params: &Params) -> Result<Option<Area>> {
+        let Some(padding) = self.only_masked else { return Ok(None) };
+        let size = [image.height, image.width];
+        let area = Area::around(prepared, size, padding, [params.height, params.width]).ok_or_else(|| {
+            let sentence = "the mask is too faint: only what is lighter than half gray counts as masked for A1111";
+            Error::new(Code::BadOption, sentence)
+        })?;
+        Ok(Some(area))
     }
 
     /// The mask that a tool works with, (height · width): A1111 makes it black and white first; then it is blurred, or grown.
@@ -115,22 +135,21 @@ impl Mask {
         mask
     }
 
-    /// The mask of latents (h · w) that a tool works with: ComfyUI interpolates between the four pixels in the middle of each
+    /// The mask of latents (h · w) that a tool makes of its mask: ComfyUI interpolates between the four pixels in the middle of each
     /// eight by eight, A1111 shrinks by Pillow's bicubic filter and rounds.
     ///
     /// # Errors
     /// [`Code::Internal`] if the resizing refuses, which it has no reason to.
-    pub fn shrunk(&self, size: [usize; 2], tool: Tool) -> Result<Vec<f32>> {
-        let mask = self.prepared(size, tool);
+    pub fn shrunk(prepared: &[f32], size: [usize; 2], tool: Tool) -> Result<Vec<f32>> {
         match tool {
-            Tool::A1111 => bicubic(&mask, size),
-            Tool::ComfyUi => Ok(middles(&mask, size)),
+            Tool::A1111 => bicubic(prepared, size),
+            Tool::ComfyUi => Ok(middles(prepared, size)),
         }
     }
 
     /// What the encoder is shown, (3, height, width) in −1…1: the picture, with something else under the mask if that is said
     /// in pixels.
-    pub fn filled(&self, image: &Image, tool: Tool) -> Vec<f32> {
+    pub fn filled(&self, image: &Image, prepared: &[f32]) -> Vec<f32> {
         match self.content {
             MaskedContent::Original => planes(image),
             MaskedContent::Gray => {
@@ -138,7 +157,7 @@ impl Mask {
                 planes(image).into_iter().zip(kept).map(|(x, kept)| x * kept).collect()
             }
             // A1111 fills the pixels also where the latents are replaced afterwards.
-            _ => planes(&smeared(image, &self.prepared([image.height, image.width], tool))),
+            _ => planes(&smeared(image, prepared)),
         }
     }
 }

@@ -133,6 +133,9 @@ impl Params {
         }
         self.sampling.check()?;
         self.init.as_ref().map_or(Ok(()), |init| init.check(self.width, self.height, self.batch))?;
+        if self.tool == Tool::ComfyUi && self.only_masked() {
+            return bad("to paint only what is masked is AUTOMATIC1111's way: take its conventions (its prompt syntax), or paint over the whole picture".to_string());
+        }
         if let Some(variation) = self.variation.filter(|v| !(0.0..=1.0).contains(&v.strength)) {
             return bad(format!("the variation's strength is {}; it must be from 0 to 1", variation.strength));
         }
@@ -150,6 +153,12 @@ impl Params {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a part of a picture is painted and put back.
+    pub(super) fn only_masked(&self) -> bool {
+        let mask = self.init.as_ref().and_then(|init| init.mask.as_ref());
+        mask.is_some_and(|mask| mask.only_masked.is_some())
     }
 
     fn check_guidance(&self) -> Result<()> {

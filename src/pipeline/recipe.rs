@@ -4,7 +4,8 @@ use crate::error::Result;
 use crate::prompt::{Syntax, expand};
 use crate::recipe::settings::{
     self, DENOISE, GUIDANCE_END, GUIDANCE_START, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, MASK_BLUR,
-    MASKED_CONTENT, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
+    MASKED_CONTENT, MASKED_PADDING, ONLY_MASKED, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN,
+    VARIATION_SEED, VARIATION_STRENGTH,
 };
 use crate::recipe::{Batch, Dialect, Recipe, Rng, images, second_pass};
 use crate::samplers::{Generator, Options, Variation};
@@ -84,6 +85,7 @@ fn extra(params: &Params, hires: bool) -> impl Iterator<Item = (String, String)>
     let variation = params.variation.filter(|variation| variation.strength != 0.0);
     let mask = params.init.as_ref().and_then(|init| init.mask.as_ref());
     let content = mask.map(|mask| mask.content).filter(|content| *content != MaskedContent::Original);
+    let padding = mask.and_then(|mask| mask.only_masked);
     let settings = [
         (VARIATION_SEED, variation.map(|variation| variation.seed.to_string())),
         (VARIATION_STRENGTH, variation.map(|variation| variation.strength.to_string())),
@@ -98,6 +100,8 @@ fn extra(params: &Params, hires: bool) -> impl Iterator<Item = (String, String)>
         // A second pass says its own under the same key.
         (DENOISE, params.init.as_ref().filter(|_| !hires).map(|init| init.denoise.to_string())),
         (MASK_BLUR, mask.filter(|mask| mask.blur != 0.0).map(|mask| mask.blur.to_string())),
+        (ONLY_MASKED.0, padding.map(|_| ONLY_MASKED.1.to_string())),
+        (MASKED_PADDING, padding.map(|padding| padding.to_string())),
         (MASKED_CONTENT, content.map(|content| content.name().to_string())),
         (BY_TAESD.0, (params.decoder == Decoder::Taesd).then(|| BY_TAESD.1.to_string())),
         (KEEP_WHOLE.0, params.keep_embeddings_whole.then(|| KEEP_WHOLE.1.to_string())),

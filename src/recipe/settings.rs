@@ -33,6 +33,10 @@ pub const DENOISE: &str = "Denoising strength";
 pub const MASK_BLUR: &str = "Mask blur";
 /// What lies under a mask before the first step.
 pub const MASKED_CONTENT: &str = "Masked content";
+/// How an infotext says that only what is masked was painted.
+pub const ONLY_MASKED: (&str, &str) = ("Inpaint area", "Only masked");
+/// So many pixels around it.
+pub const MASKED_PADDING: &str = "Masked area padding";
 /// How many times as large a second pass is.
 pub const HIRES_SCALE: &str = "Hires upscale";
 /// How the picture is made larger for it, by A1111's name.
@@ -61,7 +65,7 @@ pub fn eta(sampler: &str) -> &'static str {
 
 /// Whether a key is one of these.
 pub(super) fn is_setting(key: &str) -> bool {
-    const KEYS: [&str; 24] = [
+    const KEYS: [&str; 26] = [
         KEEP_WHOLE.0,
         VARIATION_SEED,
         VARIATION_STRENGTH,
@@ -77,6 +81,8 @@ pub(super) fn is_setting(key: &str) -> bool {
         DENOISE,
         MASK_BLUR,
         MASKED_CONTENT,
+        ONLY_MASKED.0,
+        MASKED_PADDING,
         HIRES_SCALE,
         HIRES_UPSCALER,
         HIRES_STEPS,

@@ -15,7 +15,7 @@ const DENOISE: f64 = 0.75;
 /// How far A1111 blurs a mask, unless told otherwise; ComfyUI does not.
 const MASK_BLUR: f64 = 4.0;
 
-/// `image`, `mask`, `maskBlur`, `maskedContent`, `denoise` and `exactSteps` of the options. Pictures are `{width, height, data}` with four bytes a pixel,
+/// `image`, `mask`, `maskBlur`, `maskedContent`, `maskedPadding`, `denoise` and `exactSteps` of the options. Pictures are `{width, height, data}` with four bytes a pixel,
 /// which `pkg/pictures.js` makes of whatever a page has.
 pub fn init(fields: &Fields, syntax: Syntax) -> Result<Option<Init>> {
     let Some(image) = fields.value("image") else {
@@ -34,7 +34,7 @@ pub fn init(fields: &Fields, syntax: Syntax) -> Result<Option<Init>> {
 
 fn mask(fields: &Fields, syntax: Syntax) -> Result<Option<Mask>> {
     let Some(mask) = fields.value("mask") else {
-        if let Some(name) = ["maskBlur", "maskedContent"].into_iter().find(|name| fields.has(name)) {
+        if let Some(name) = ["maskBlur", "maskedContent", "maskedPadding"].into_iter().find(|name| fields.has(name)) {
             return Err(bad(name, "given without a mask", "left out, or come with a mask over the image"));
         }
         return Ok(None);
@@ -46,6 +46,7 @@ fn mask(fields: &Fields, syntax: Syntax) -> Result<Option<Mask>> {
         pixels: pixels("mask", &mask)?.rgba.chunks_exact(4).map(|pixel| f32::from(pixel[0]) / 255.0).collect(),
         blur: fields.number("maskBlur")?.unwrap_or(usual),
         content: content.unwrap_or_default(),
+        only_masked: fields.whole("maskedPadding")?,
     }))
 }
 

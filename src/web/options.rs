@@ -25,7 +25,7 @@ pub enum Kind {
 
 /// Every option of a picture. Recipes have the same fields; those that are among a recipe's extras come with what
 /// infotexts call them (for [`ETA`] it depends on the sampler).
-pub const OPTIONS: [(&str, Option<(&str, Kind)>); 35] = [
+pub const OPTIONS: [(&str, Option<(&str, Kind)>); 36] = [
     ("prompt", None),
     ("negativePrompt", None),
     ("steps", None),
@@ -55,6 +55,7 @@ pub const OPTIONS: [(&str, Option<(&str, Kind)>); 35] = [
     ("mask", None),
     ("maskBlur", Some((settings::MASK_BLUR, Kind::Number))),
     ("maskedContent", Some((settings::MASKED_CONTENT, Kind::Content))),
+    ("maskedPadding", None),
     ("denoise", None),
     ("exactSteps", None),
     ("prediction", None),

@@ -8,7 +8,9 @@ use crate::pipeline::{MaskedContent, Upscaler};
 use crate::prompt::{Syntax, expand};
 use crate::recipe::images::{bare_png, embed_in_png, png_chunks};
 use crate::recipe::second_pass::Own;
-use crate::recipe::settings::{DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE};
+use crate::recipe::settings::{
+    DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, MASKED_PADDING, ONLY_MASKED,
+};
 use crate::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
 
 use super::errors::to_js;
@@ -91,6 +93,10 @@ fn to_object(recipe: &Recipe) -> Object {
     let mut used = Vec::new();
     let denoise = told(DENOISE).and_then(|value| usable(value, Kind::Number));
     used.extend(denoise.as_ref().map(|_| DENOISE.to_string()));
+    if let Some(padding) = masked_padding(told) {
+        used.extend([ONLY_MASKED.0, MASKED_PADDING].map(str::to_string));
+        set("maskedPadding", padding.into());
+    }
     match hires(recipe, told, &mut used) {
         Some(hires) => {
             let _ = Reflect::set(&hires, &"denoise".into(), &denoise.unwrap_or(JsValue::UNDEFINED));
@@ -108,6 +114,14 @@ fn to_object(recipe: &Recipe) -> Object {
     let extra = recipe.extra.iter().filter(|pair| !is_keep_whole(pair) && !is_set(pair) && !used.contains(&pair.0));
     set("extra", extra.map(pair).collect::<Array>().into());
     made
+}
+
+/// How much around what is masked is painted, if it is not the whole picture.
+fn masked_padding<'r>(told: impl Fn(&str) -> Option<&'r str>) -> Option<u32> {
+    /// Where A1111's slider stands at first.
+    const USUAL: u32 = 32;
+    told(ONLY_MASKED.0).filter(|area| *area == ONLY_MASKED.1)?;
+    Some(told(MASKED_PADDING).and_then(|padding| padding.parse().ok()).unwrap_or(USUAL))
 }
 
 /// The second pass that extras tell of, and the keys it is told by.
@@ -203,6 +217,10 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         extra.extend(super::init::hires(&hires)?.settings(worked_out));
     } else if let Some(denoise) = fields.number("denoise")? {
         extra.push((DENOISE.to_string(), denoise.to_string()));
+    }
+    if let Some(padding) = fields.whole("maskedPadding")? {
+        extra.push((ONLY_MASKED.0.to_string(), ONLY_MASKED.1.to_string()));
+        extra.push((MASKED_PADDING.to_string(), padding.to_string()));
     }
     if fields.truth("keepEmbeddingsWhole")? == Some(true) {
         extra.push((KEEP_WHOLE.0.to_string(), KEEP_WHOLE.1.to_string()));
