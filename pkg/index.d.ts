@@ -229,6 +229,12 @@ export interface GenerateOptions {
    * Inpainting)”). All but `original` need a high `denoise`. Default: `original`.
    */
   maskedContent?: MaskedContent;
+  /**
+   * Only what is masked is worked on, with so many pixels around it, at `width` × `height`, and put back into the image, which keeps
+   * its own size (AUTOMATIC1111’s inpaint area “Only masked”; there it is 32 at first). Only with `promptSyntax: 'a1111'`. Default:
+   * the whole image.
+   */
+  maskedPadding?: number;
   /** How much of the way down from noise is run over the image: from just above 0 to 1, which leaves nothing of it. Default: 0.75. */
   denoise?: number;
   /** AUTOMATIC1111 runs `steps · denoise` steps over an image; with this all of them. ComfyUI always does. Default: `false`. */
@@ -257,7 +263,7 @@ export type PictureSource = ImageBitmapSource | { width: number; height: number;
 /** See {@link GenerateOptions.maskedContent}. */
 export type MaskedContent = 'original' | 'fill' | 'latent noise' | 'latent nothing' | 'gray';
 
-/** A second pass: the picture is made larger, put under noise, and finished again with the same prompts and seed. */
+/** A second pass: the picture is made larger, put under noise, and finished again, with the first one's settings where it has none. */
 export interface Hires {
   /** Factor of width and height, more than 1. Default: 2. */
   scale?: number;
@@ -268,8 +274,20 @@ export interface Hires {
   upscaler?: 'latent' | 'latent-nearest-exact' | 'lanczos';
   /** Steps of the second pass. Default: as many as the first has. */
   steps?: number;
-  /** As {@link GenerateOptions.denoise}. Default: 0.7. */
+  /** As {@link GenerateOptions.denoise}; all of the pass's steps are run. Default: 0.7. */
   denoise?: number;
+  /** A prompt of its own. In AUTOMATIC1111's grammar the steps of `[from:to:step]` go on counting from the first pass. */
+  prompt?: string;
+  /** A negative prompt of its own. */
+  negativePrompt?: string;
+  /** A seed of its own. */
+  seed?: number | bigint | string;
+  /** A sampler of its own. */
+  sampler?: Sampler;
+  /** A schedule of its own. */
+  scheduler?: Scheduler;
+  /** A strength of guidance of its own. */
+  cfg?: number;
 }
 
 /** See {@link GenerateOptions.vaeTiling}. */
@@ -305,7 +323,7 @@ export const defaults: Readonly<Params>;
 
 /** {@link GenerateOptions} with every value filled in, and a concrete seed. */
 export interface Params
-  extends Pick<GenerateOptions, 'image' | 'mask' | 'maskBlur' | 'maskedContent' | 'denoise' | 'exactSteps' | 'hires' | 'prediction' | 'zeroTerminalSnr'> {
+  extends Pick<GenerateOptions, 'image' | 'mask' | 'maskBlur' | 'maskedContent' | 'maskedPadding' | 'denoise' | 'exactSteps' | 'hires' | 'prediction' | 'zeroTerminalSnr'> {
   prompt: string;
   negativePrompt: string;
   steps: number;
@@ -443,6 +461,10 @@ export interface Recipe {
   guidanceEnd?: number;
   /** How much of the way down from noise was run over a picture to start from, which the recipe does not hold. */
   denoise?: number;
+  /** The settings of a mask, which the recipe does not hold either. */
+  maskBlur?: number;
+  maskedContent?: MaskedContent;
+  maskedPadding?: number;
   /** A second pass at a larger size. */
   hires?: Hires;
   /**

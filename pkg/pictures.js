@@ -3,7 +3,8 @@
 import { WordbrushError } from './index.js';
 
 // Options with `image` and `mask` as {width, height, data}. The result has the image's own size, cut to multiples of 8, unless the
-// options say another: then the middle of the image, as large as has that shape, is brought to that size.
+// options say another: then the middle of the image, as large as has that shape, is brought to that size. Where only what is masked
+// is painted, the image stays as large as it is, and `width` and `height` are the size of the part that is worked on.
 export async function withPixels(options) {
   if (options.image === undefined) {
     if (options.mask === undefined) return options;
@@ -11,9 +12,10 @@ export async function withPixels(options) {
   }
   const image = await decoded('image', options.image);
   const mask = options.mask === undefined ? undefined : await decoded('mask', options.mask);
-  const width = options.width ?? eighths(image.width);
-  const height = options.height ?? eighths(image.height);
-  const taken = { ...options, width, height, image: drawn(image, width, height, 'white') };
+  const part = options.maskedPadding !== undefined;
+  const width = part ? image.width : options.width ?? eighths(image.width);
+  const height = part ? image.height : options.height ?? eighths(image.height);
+  const taken = { ...options, ...(part ? {} : { width, height }), image: drawn(image, width, height, 'white') };
   // A mask belongs to the whole image and is cut with it; where it is transparent the image is kept.
   if (mask) taken.mask = drawn(mask, width, height, 'black');
   for (const bitmap of [image, mask]) bitmap?.close?.();
@@ -64,7 +66,8 @@ function drawn(picture, width, height, ground) {
   context.imageSmoothingQuality = 'high';
   context.fillStyle = ground;
   context.fillRect(0, 0, width, height);
-  const exact = eighths(picture.width) === width && eighths(picture.height) === height;
+  const same = picture.width === width && picture.height === height;
+  const exact = same || eighths(picture.width) === width && eighths(picture.height) === height;
   const scale = exact ? 1 : Math.max(width / picture.width, height / picture.height);
   const [w, h] = [picture.width * scale, picture.height * scale];
   const [x, y] = [(width - w) / 2, (height - h) / 2];

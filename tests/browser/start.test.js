@@ -22,7 +22,7 @@ test('a picture and a mask through the API', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/blank.html`);
   await requireWebGPU(page);
   const found = await page.evaluate(async () => {
-    const { StableDiffusion, readRecipe } = await import('/pkg/index.js');
+    const { StableDiffusion, readRecipe, recipeText } = await import('/pkg/index.js');
     const file = async (name) => new File([await (await fetch(`/made/${name}`)).blob()], name);
     const sd = await StableDiffusion.load(await file('small.safetensors'));
     const canvas = (width, height, colour, paint) => {
@@ -61,11 +61,19 @@ test('a picture and a mask through the API', async () => {
     const filled = await inpaint({ maskBlur: 0, maskedContent: 'fill' });
     const { png } = await sd.generate({ ...base, image, mask, denoise: 0.9, promptSyntax: 'a1111', maskedContent: 'latent noise' });
     const { maskBlur, maskedContent } = await readRecipe(png);
+    // The image keeps its size where only what is masked is painted.
+    const part = await inpaint({ maskBlur: 0, maskedPadding: 8, width: 64, height: 48 });
+    const partRecipe = await readRecipe((await sd.generate({ ...base, image, mask, promptSyntax: 'a1111', maskedPadding: 8, width: 64, height: 48 })).png);
     const source = await pixels({ png: blob });
     const passes = [];
     const twice = sd.generate({ ...base, width: 64, height: 64, hires: { scale: 1.25, denoise: 0.5, steps: 2 } });
     for await (const event of twice) if (event.type === 'step') passes.push([event.pass, event.step, event.steps]);
     const larger = await pixels(await twice);
+    const own = { prompt: 'a {red} dog', negativePrompt: '', seed: '9', sampler: 'dpmpp_2m', scheduler: 'karras', cfg: 3 };
+    const second = await sd.generate({ ...base, width: 64, height: 64, hires: { scale: 1.25, denoise: 0.5, steps: 2, ...own } });
+    const { hires } = await readRecipe(second.png);
+    const text = await recipeText(await readRecipe(second.png), 'a1111');
+    const changedBy = { own: String((await pixels(second)).data) !== String(larger.data), given: own, told: hires, text };
     const errors = [
       await failure(sd.generate({ ...base, mask })),
       await failure(sd.generate({ ...base, image: new Blob(['no picture']) })),
@@ -76,10 +84,12 @@ test('a picture and a mask through the API', async () => {
       await failure(sd.generate({ ...base, image, maskBlur: 4 })),
       await failure(sd.generate({ ...base, image, mask, maskBlur: -1 })),
       await failure(sd.generate({ ...base, image, mask, maskedContent: 'air' })),
+      await failure(sd.generate({ ...base, image, mask, maskedPadding: 8 })),
+      await failure(sd.generate({ ...base, width: 64, height: 64, hires: { sampler: 'magic' } })),
     ];
     const usual = await pixels(await sd.generate({ ...base, width: 64, height: 64, prediction: 'v', zeroTerminalSnr: true }));
     await sd.dispose();
-    return { plain, again, stronger, soft, masked, filled, told: [maskBlur, maskedContent], source, passes, larger: [larger.width, larger.height], errors, usual: usual.width };
+    return { part, partTold: [partRecipe.maskedPadding, partRecipe.width, partRecipe.height], changedBy, plain, again, stronger, soft, masked, filled, told: [maskBlur, maskedContent], source, passes, larger: [larger.width, larger.height], errors, usual: usual.width };
   });
   assert.deepEqual([found.plain.width, found.plain.height], [64, 72]);
   assert.deepEqual(found.plain.data, found.again.data, 'a Blob and a canvas are the same picture');
@@ -95,9 +105,18 @@ test('a picture and a mask through the API', async () => {
   assert.notDeepEqual(found.soft.data, found.masked.data, 'a blurred mask is another');
   assert.notDeepEqual(found.filled.data, found.masked.data, 'what lies under the mask matters');
   assert.deepEqual(found.told, [4, 'latent noise'], 'the recipe tells both');
+  assert.deepEqual([found.part.width, found.part.height], [67, 75]);
+  assert.deepEqual(at(found.part, 20, 40), at(found.source, 20, 40), 'nothing is cut off, and what is kept is as it was');
+  assert.ok([[40, 10], [50, 40], [63, 71]].some(([x, y]) => String(at(found.part, x, y)) !== String(at(found.source, x, y))), 'the masked part is painted anew');
+  assert.deepEqual(found.partTold, [8, 64, 48]);
+  assert.ok(found.changedBy.own, 'what a second pass has of its own counts');
+  // What is told is the template that gives the prompt again: its brace is one.
+  const { given, told, text } = found.changedBy;
+  assert.deepEqual({ ...told }, { ...given, prompt: 'a red dog', scale: 1.25, upscaler: 'latent', steps: 2, denoise: 0.5 });
+  assert.match(text, /Hires prompt: a red dog, .*Hires sampler: DPM\+\+ 2M, Hires schedule type: Karras, Hires CFG Scale: 3/);
   assert.deepEqual(found.passes, [[1, 1, 2], [1, 2, 2], [2, 1, 2], [2, 2, 2]]);
   assert.deepEqual(found.larger, [80, 80]);
-  const expected = [/^BAD_OPTION: mask/, /^BAD_OPTION: image is no picture/, /^BAD_OPTION: denoise is 0/, /^BAD_OPTION: the mask is empty/, /^BAD_OPTION: .*scale/, /^BAD_OPTION: .*latent-nearest-exact/, /^BAD_OPTION: maskBlur is given without a mask/, /^BAD_OPTION: the mask's blur is -1/, /^BAD_OPTION: .*latent nothing/];
+  const expected = [/^BAD_OPTION: mask/, /^BAD_OPTION: image is no picture/, /^BAD_OPTION: denoise is 0/, /^BAD_OPTION: the mask is empty/, /^BAD_OPTION: .*scale/, /^BAD_OPTION: .*latent-nearest-exact/, /^BAD_OPTION: maskBlur is given without a mask/, /^BAD_OPTION: the mask's blur is -1/, /^BAD_OPTION: .*latent nothing/, /^BAD_OPTION: .*AUTOMATIC1111/, /^BAD_OPTION: .*sampler/];
   expected.forEach((wanted, i) => assert.match(found.errors[i], wanted));
   assert.equal(found.usual, 64);
   assert.deepEqual(problems, []);

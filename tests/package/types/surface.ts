@@ -54,10 +54,10 @@ export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: 
   const [sampler, scheduler, promptSyntax]: [Sampler, Scheduler, PromptSyntax] = ['euler', 'karras', 'a1111'];
   const [maskedContent, vaeTiling]: [MaskedContent, VaeTiling] = ['fill', 'auto'];
   const mask: PictureSource = canvas;
-  const hires: Hires = { scale: 2, upscaler: 'latent', steps: 10, denoise: 0.7 };
+  const hires: Hires = { scale: 2, upscaler: 'latent', steps: 10, denoise: 0.7, prompt: 'a', negativePrompt: 'b', seed: 5n, sampler, scheduler, cfg: 5 };
   const options: GenerateOptions = {
     prompt: 'a cat', negativePrompt: 'a dog', steps: 20, cfg: 7, seed: 5n, width: 512, height: 512, sampler, scheduler, promptSyntax,
-    clipSkip: 2, batchSize: 2, image, mask, maskBlur: 4, maskedContent, denoise: 0.5, hires, decoder: 'vae', vaeTiling,
+    clipSkip: 2, batchSize: 2, image, mask, maskBlur: 4, maskedContent, maskedPadding: 32, denoise: 0.5, hires, decoder: 'vae', vaeTiling,
   };
   const control: GenerateControl = { signal: new AbortController().signal, preview: 'taesd' };
   const generation: Generation = sd.generate(options, control);
