@@ -9,7 +9,7 @@ use support::{Fixture, STORAGES, gpu, model, relative_error, run, tensor, to_nhw
 use wordbrush::files::{Checkpoint, taesd_file};
 use wordbrush::gpu::{Gpu, Storage};
 use wordbrush::models::{Clip, ClipEmbeddings, Taesd, Unet, Vae};
-use wordbrush::reference::Reference;
+use wordbrush::reference::{self, Reference};
 use wordbrush::weights::Weights;
 
 const MODELS: [&str; 3] = ["four_levels", "three_levels", "two_levels"];
@@ -188,6 +188,23 @@ fn taesd() {
             let expected = to_nhwc(fixture.numbers(&format!("image.{size}")), 3, 64 * h * w);
             within(&format!("taesd {size}"), storage, &found, &expected);
         }
+    }
+}
+
+/// The same decoder by candle, which gives −1…1.
+#[test]
+fn taesd_on_the_cpu() {
+    let fixture = Fixture::read("taesd.images");
+    let taesd = pollster::block_on(async {
+        let checkpoint = taesd_file::open(model("taesd")).await.expect("a file").expect("a TAESD");
+        reference::Taesd::open(&checkpoint).await.expect("taesd")
+    });
+    for size in ["8x8", "5x7"] {
+        let latents = format!("latents.{size}");
+        let (h, w) = (fixture.shape(&latents)[2], fixture.shape(&latents)[3]);
+        let found = taesd.decode(fixture.numbers(&latents), [h, w]).expect("a picture");
+        let found: Vec<f32> = found.iter().map(|x| x * 0.5 + 0.5).collect();
+        within(&format!("taesd on the CPU {size}"), Storage::F32, &found, fixture.numbers(&format!("image.{size}")));
     }
 }
 

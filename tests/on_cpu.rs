@@ -7,10 +7,11 @@ mod support;
 use std::rc::Rc;
 
 use checkpoints::{arrays, embedding, f32s, file, load, safetensors};
-use support::relative_error;
+use support::{golden, relative_error};
+use wordbrush::files::source::DiskSource;
 use wordbrush::files::{DType, LocalFuture, MemorySource, Source};
 use wordbrush::gpu::Storage;
-use wordbrush::pipeline::{Image, Params, StableDiffusion};
+use wordbrush::pipeline::{Decoder, Image, Params, StableDiffusion};
 use wordbrush::prompt::Syntax;
 use wordbrush::{Code, recipe};
 
@@ -116,6 +117,28 @@ fn an_embedding_of_a_words_rows_is_the_word() {
     assert!(word.2.png().expect("a PNG") == generate(&sd, &small("a (cat:1.3)")).2.png().expect("a PNG"), "same bytes");
     let facts = sd.embedding_facts("copy").expect("facts");
     assert_eq!(facts.nearest[0][0].id, 2368);
+}
+
+/// TAESD decodes and shows previews here too: the same picture as the GPU's.
+#[test]
+fn a_taesd_decodes() {
+    let checkpoint = arrays("two_levels");
+    let taesd =
+        || Rc::new(DiskSource::open(&golden("models/taesd.safetensors"), "taesd_decoder.safetensors").expect("a file"));
+    let params = Params { decoder: Decoder::Taesd, ..small("a cat") };
+    let mut pictures = Vec::new();
+    for mut sd in [on_cpu(file(&checkpoint)), load(file(&checkpoint), Storage::F32)] {
+        pollster::block_on(async {
+            assert!(sd.start(&params).await.err().expect("no TAESD yet").message.contains("taesd_decoder"));
+            assert_eq!(sd.open_vae(taesd()).await.expect("a TAESD"), Decoder::Taesd);
+            while sd.load().await.expect("a slice") {}
+        });
+        pictures.push(generate(&sd, &params).2);
+    }
+    let psnr = psnr(&pictures[0], &pictures[1]);
+    println!("TAESD: {psnr:.1} dB");
+    assert!(psnr >= LEAST_PSNR, "{psnr} dB");
+    assert!(pictures[0] != generate(&on_cpu(file(&checkpoint)), &small("a cat")).2);
 }
 
 #[test]

@@ -100,14 +100,8 @@ impl Decoders {
 
     /// Refuses what TAESD cannot decode, for want of a TAESD or of room.
     pub fn check_taesd(&self, width: usize, height: usize) -> Result<()> {
-        let needed = self.taesd()?.largest(width, height, self.gpu.storage().size());
+        let needed = needed_taesd(self.taesd.as_ref())?.largest(width, height, self.gpu.storage().size());
         check_room(needed, self.gpu.largest_tensor(), [width, height])
-    }
-
-    fn taesd(&self) -> Result<&Taesd> {
-        let none =
-            || Error::new(Code::BadOption, "there is no TAESD yet: load taesd_decoder.safetensors as a VAE first");
-        self.taesd.as_ref().ok_or_else(none)
     }
 
     fn fits_whole(&self, width: usize, height: usize) -> bool {
@@ -151,7 +145,7 @@ impl Decoders {
 
     /// [`decode`](Self::decode) by TAESD.
     pub async fn decode_by_taesd(&self, latents: &[f32], [h, w]: [usize; 2]) -> Result<Vec<u8>> {
-        let (gpu, taesd) = (&self.gpu, self.taesd()?);
+        let (gpu, taesd) = (&self.gpu, needed_taesd(self.taesd.as_ref())?);
         let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
         let (plan, rgba) = gpu.record("taesd", || image_from_unit(&taesd.decode(&latents)).keep());
         plan.run();
@@ -169,4 +163,11 @@ fn check_room(needed: u64, most: u64, [width, height]: [usize; 2]) -> Result<()>
         most >> 20
     );
     Err(Error::new(Code::BadOption, sentence))
+}
+
+/// What was loaded to decode in the VAE's place.
+pub(super) fn needed_taesd<T>(taesd: Option<&T>) -> Result<&T> {
+    taesd.ok_or_else(|| {
+        Error::new(Code::BadOption, "there is no TAESD yet: load taesd_decoder.safetensors as a VAE first")
+    })
 }

@@ -8,8 +8,11 @@ use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Stats};
 use crate::kernels::Rescale;
 use crate::prompt::WINDOW;
-use crate::reference::{Denoiser, Encoder, Opening, OpeningDecoder, Reference, guided, mix, rescaled, rgba, weigh};
+use crate::reference::{
+    Denoiser, Encoder, Opening, OpeningDecoder, Reference, Taesd, guided, mix, rescaled, rgba, weigh,
+};
 
+use super::decoders::needed_taesd;
 use super::networks::{Canvas, NOISE, Networks, Repaint, Start, Step};
 
 /// Larger models are refused: in f32 they crowd a tab's memory (SD 1.5 exceeds wasm's 4 GiB), and a picture takes too long.
@@ -31,6 +34,7 @@ pub(super) struct OnCpu {
     /// A VAE that will take the place of the one in use once it is loaded.
     next_vae: Option<(OpeningDecoder, String, Checkpoint)>,
     vae_name: Option<String>,
+    taesd: Option<Taesd>,
     /// Where the encoder of the VAE in use lies. It is needed once for a picture to start from, and only then loaded.
     encoder: Checkpoint,
 }
@@ -45,7 +49,7 @@ impl OnCpu {
         }
         let (text_width, bytes) = (opening.text_width(), opening.loaded().1);
         let (opening, encoder) = (Some(opening), checkpoint.clone());
-        Ok(Self { text_width, bytes, opening, reference: None, next_vae: None, vae_name: None, encoder })
+        Ok(Self { text_width, bytes, opening, reference: None, next_vae: None, vae_name: None, taesd: None, encoder })
     }
 
     fn reference(&self) -> Result<&Reference> {
@@ -93,8 +97,17 @@ fn too_large(parameters: u64) -> Error {
     Error::new(Code::TooLarge, sentence)
 }
 
-fn no_taesd() -> Error {
-    Error::new(Code::BadOption, "TAESD needs a GPU: on the CPU the model's VAE decodes")
+/// Refuses pictures whose tensors are too large.
+fn fits(needed: u64, width: usize, height: usize) -> Result<()> {
+    if needed > MOST_BYTES {
+        let sentence = format!(
+            "a picture of {width}×{height} needs tensors of {} MiB, and on the CPU they may have {} MiB: choose a smaller size",
+            needed >> 20,
+            MOST_BYTES >> 20
+        );
+        return Err(Error::new(Code::BadOption, sentence));
+    }
+    Ok(())
 }
 
 impl Networks for OnCpu {
@@ -135,8 +148,12 @@ impl Networks for OnCpu {
         })
     }
 
-    fn open_taesd(&mut self, _: Checkpoint) -> LocalFuture<'_, Result<()>> {
-        Box::pin(async { Err(no_taesd()) })
+    fn open_taesd(&mut self, checkpoint: Checkpoint) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async move {
+            // A few megabytes: read at once.
+            self.taesd = Some(Taesd::open(&checkpoint).await?);
+            Ok(())
+        })
     }
 
     fn drop_vae(&mut self) {
@@ -148,16 +165,7 @@ impl Networks for OnCpu {
     }
 
     fn check_size(&self, width: usize, height: usize, _batch: usize) -> Result<()> {
-        let needed = self.reference()?.largest(height / 8, width / 8);
-        if needed > MOST_BYTES {
-            let sentence = format!(
-                "a picture of {width}×{height} needs tensors of {} MiB, and on the CPU they may have {} MiB: choose a smaller size",
-                needed >> 20,
-                MOST_BYTES >> 20
-            );
-            return Err(Error::new(Code::BadOption, sentence));
-        }
-        Ok(())
+        fits(self.reference()?.largest(height / 8, width / 8), width, height)
     }
 
     fn inpaints(&self) -> bool {
@@ -168,8 +176,8 @@ impl Networks for OnCpu {
         Box::pin(async move { Encoder::open(&self.encoder).await?.encode(picture, size) })
     }
 
-    fn check_taesd(&self, _: usize, _: usize) -> Result<()> {
-        Err(no_taesd())
+    fn check_taesd(&self, width: usize, height: usize) -> Result<()> {
+        fits(needed_taesd(self.taesd.as_ref())?.largest(height / 8, width / 8), width, height)
     }
 
     fn begin<'a>(&'a self, start: &'a Start) -> LocalFuture<'a, Result<Box<dyn Canvas>>> {
@@ -184,8 +192,8 @@ impl Networks for OnCpu {
         })
     }
 
-    fn decode_by_taesd<'a>(&'a self, _: &'a [f32], _: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
-        Box::pin(async { Err(no_taesd()) })
+    fn decode_by_taesd<'a>(&'a self, latents: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move { Ok(rgba(&needed_taesd(self.taesd.as_ref())?.decode(latents, size)?)) })
     }
 }
 

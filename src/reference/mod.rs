@@ -13,6 +13,7 @@ mod emphasis;
 mod encoder;
 mod loading;
 mod sampling;
+mod taesd;
 mod weights;
 
 use std::rc::Rc;
@@ -31,6 +32,7 @@ use loading::Loading;
 pub use emphasis::weigh;
 pub use encoder::Encoder;
 pub use sampling::{guided, mix, rescaled, rgba};
+pub use taesd::Taesd;
 
 /// Batch, channels, height, width.
 pub type Nchw = [usize; 4];
