@@ -268,10 +268,11 @@ export interface Hires {
   /** Factor of width and height, more than 1. Default: 2. */
   scale?: number;
   /**
-   * What is made larger and how: the latents, linearly (AUTOMATIC1111’s “Latent”) or each the nearest; or the pixels, by Lanczos’
-   * filter. Default: `latent`.
+   * What is made larger and how: the latents, linearly (AUTOMATIC1111’s “Latent”) or in other ways; or the pixels, by Lanczos’
+   * filter or in other ways. The names are AUTOMATIC1111’s (“Latent (bicubic antialiased)”) and those of ComfyUI’s “Upscale Latent”
+   * (`latent-…`) and “Upscale Image”. Default: `latent`.
    */
-  upscaler?: 'latent' | 'latent-nearest-exact' | 'lanczos';
+  upscaler?: Upscaler;
   /** Steps of the second pass. Default: as many as the first has. */
   steps?: number;
   /** As {@link GenerateOptions.denoise}; all of the pass's steps are run. Default: 0.7. */
@@ -289,6 +290,11 @@ export interface Hires {
   /** A strength of guidance of its own. */
   cfg?: number;
 }
+
+/** See {@link Hires.upscaler}. */
+export type Upscaler =
+  'latent' | 'latent-antialiased' | 'latent-bicubic' | 'latent-bicubic-antialiased' | 'latent-nearest' | 'latent-nearest-exact' |
+  'latent-area' | 'latent-bislerp' | 'lanczos' | 'nearest' | 'bilinear' | 'bicubic' | 'area';
 
 /** See {@link GenerateOptions.vaeTiling}. */
 export type VaeTiling = 'auto' | true;

@@ -396,6 +396,34 @@ fn a_second_pass_of_its_own() {
     }
 }
 
+/// Every way to enlarge gives a second pass of its own, for each picture of a batch.
+#[test]
+fn every_upscaler() {
+    let both = Both::new(&checkpoint(false));
+    let first = Params { steps: 1, batch: 2, ..params(Sampler::Euler, (8, 8)) };
+    let made: Vec<Vec<f32>> = pollster::block_on(async {
+        let mut generation = both.gpu.start(&first).await.expect("a start");
+        while generation.step().await.expect("a step") {}
+        let mut made = Vec::new();
+        for upscaler in Upscaler::ALL {
+            let hires = Hires { scale: 1.5, upscaler, steps: Some(1), denoise: 0.5, ..Hires::default() };
+            let mut second =
+                both.gpu.enlarge(&generation, &hires).await.unwrap_or_else(|e| panic!("{upscaler:?}: {e}"));
+            while second.step().await.expect("a step") {}
+            made.push(second.latents().await.expect("latents"));
+        }
+        made
+    });
+    for (i, latents) in made.iter().enumerate() {
+        let each = latents.len() / 2;
+        assert!(latents.iter().all(|x| x.is_finite()) && each == 4 * 12 * 12, "{:?}", Upscaler::ALL[i]);
+        assert_ne!(latents[..each], latents[each..], "two pictures");
+        for (j, other) in made[..i].iter().enumerate() {
+            assert_ne!(latents, other, "{:?} and {:?} are the same", Upscaler::ALL[i], Upscaler::ALL[j]);
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_started_from_is_refused() {
     let both = Both::new(&arrays("two_levels"));

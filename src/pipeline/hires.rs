@@ -6,45 +6,110 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use crate::error::{Code, Error, Result};
 use crate::samplers::{Sampler, Schedule};
 
+use super::init::planes;
+use super::resample::{Filter, resample};
 use super::{Generation, Image, Init, Params, Picture, StableDiffusion};
 
-/// How a picture is made larger before the second pass.
+/// How a picture is made larger before the second pass. A1111 has those with a name of its own; ComfyUI's nodes LatentUpscale
+/// and ImageScale those without antialiasing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Upscaler {
-    /// The latents, linearly: A1111's "Latent".
+    /// The latents, linearly: A1111's "Latent", ComfyUI's `bilinear`.
     #[default]
     Latent,
-    /// The latents, each the nearest: ComfyUI's `nearest-exact`, A1111's "Latent (nearest-exact)".
+    /// The latents, antialiased.
+    LatentAntialiased,
+    /// The latents, cubically.
+    LatentBicubic,
+    /// The latents, cubically, antialiased.
+    LatentBicubicAntialiased,
+    /// The latents, each the one at or before.
+    LatentNearest,
+    /// The latents, each the nearest.
     LatentNearestExact,
+    /// The latents, each the mean of what it covers.
+    LatentArea,
+    /// The latents, as directions.
+    LatentBislerp,
     /// The pixels, by Lanczos' filter with three lobes, as Pillow does: A1111's "Lanczos".
+    Lanczos,
+    /// The pixels, each the nearest: A1111's "Nearest", ComfyUI's `nearest-exact`.
+    Nearest,
+    /// The pixels, linearly.
+    Bilinear,
+    /// The pixels, cubically.
+    Bicubic,
+    /// The pixels, each the mean of what it covers.
+    Area,
+}
+
+/// What an upscaler works on.
+enum Domain {
+    Latents(Filter),
+    Pixels(Filter),
+    /// Pixels, as bytes.
     Lanczos,
 }
 
 impl Upscaler {
     /// All of them.
-    pub const ALL: [Upscaler; 3] = [Upscaler::Latent, Upscaler::LatentNearestExact, Upscaler::Lanczos];
+    pub const ALL: [Upscaler; 13] = [
+        Upscaler::Latent,
+        Upscaler::LatentAntialiased,
+        Upscaler::LatentBicubic,
+        Upscaler::LatentBicubicAntialiased,
+        Upscaler::LatentNearest,
+        Upscaler::LatentNearestExact,
+        Upscaler::LatentArea,
+        Upscaler::LatentBislerp,
+        Upscaler::Lanczos,
+        Upscaler::Nearest,
+        Upscaler::Bilinear,
+        Upscaler::Bicubic,
+        Upscaler::Area,
+    ];
+
+    /// Name in options, name in A1111's infotexts (its own where it has none), and what it does.
+    fn facts(self) -> (&'static str, &'static str, Domain) {
+        use Domain::{Latents, Pixels};
+        match self {
+            Upscaler::Latent => ("latent", "Latent", Latents(Filter::Linear)),
+            Upscaler::LatentAntialiased => {
+                ("latent-antialiased", "Latent (antialiased)", Latents(Filter::SmoothLinear))
+            }
+            Upscaler::LatentBicubic => ("latent-bicubic", "Latent (bicubic)", Latents(Filter::Cubic)),
+            Upscaler::LatentBicubicAntialiased => {
+                ("latent-bicubic-antialiased", "Latent (bicubic antialiased)", Latents(Filter::SmoothCubic))
+            }
+            Upscaler::LatentNearest => ("latent-nearest", "Latent (nearest)", Latents(Filter::Nearest)),
+            Upscaler::LatentNearestExact => {
+                ("latent-nearest-exact", "Latent (nearest-exact)", Latents(Filter::NearestExact))
+            }
+            Upscaler::LatentArea => ("latent-area", "Latent (area)", Latents(Filter::Area)),
+            Upscaler::LatentBislerp => ("latent-bislerp", "Latent (bislerp)", Latents(Filter::Spherical)),
+            Upscaler::Lanczos => ("lanczos", "Lanczos", Domain::Lanczos),
+            Upscaler::Nearest => ("nearest", "Nearest", Pixels(Filter::NearestExact)),
+            Upscaler::Bilinear => ("bilinear", "Bilinear", Pixels(Filter::Linear)),
+            Upscaler::Bicubic => ("bicubic", "Bicubic", Pixels(Filter::Cubic)),
+            Upscaler::Area => ("area", "Area", Pixels(Filter::Area)),
+        }
+    }
 
     /// The name in options.
     pub fn name(self) -> &'static str {
-        match self {
-            Upscaler::Latent => "latent",
-            Upscaler::LatentNearestExact => "latent-nearest-exact",
-            Upscaler::Lanczos => "lanczos",
-        }
+        self.facts().0
     }
 
     /// What A1111's infotexts call it.
     pub fn a1111_name(self) -> &'static str {
-        match self {
-            Upscaler::Latent => "Latent",
-            Upscaler::LatentNearestExact => "Latent (nearest-exact)",
-            Upscaler::Lanczos => "Lanczos",
-        }
+        self.facts().1
     }
 
     /// # Errors
     /// [`Code::BadOption`] for another name.
     pub fn from_name(name: &str) -> Result<Self> {
+        // A1111's "None" is no upscaler, but what then brings the picture to its size is Lanczos' filter.
+        let name = if name == "None" { Upscaler::Lanczos.name() } else { name };
         let known = |it: &Upscaler| it.name() == name || it.a1111_name() == name;
         Self::ALL.into_iter().find(known).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
@@ -144,58 +209,41 @@ impl StableDiffusion {
             return Err(Error::new(Code::BadOption, sentence));
         }
         let [width, height] = hires.size(params.width, params.height)?;
-        let (from, to) = ([params.height / 8, params.width / 8], [height / 8, width / 8]);
-        let picture = match hires.upscaler {
-            Upscaler::Latent => Picture::Latents(linear(&first.latents().await?, from, to)),
-            Upscaler::LatentNearestExact => Picture::Latents(nearest(&first.latents().await?, from, to)),
-            Upscaler::Lanczos => {
-                let mut latents = Vec::new();
-                for picture in 0..params.batch {
-                    let image = lanczos(&first.image_of(picture, self).await?, width, height)?;
-                    latents.extend(self.encode(&image).await?);
-                }
-                Picture::Latents(latents)
-            }
-        };
+        let picture = Picture::Latents(self.enlarged(first, hires.upscaler, [height, width]).await?);
         let again = hires.params(params, picture, [width, height]);
         let prompts = self.read_prompts(&again, Some(params));
         let mut second = self.start_with(&again, prompts).await?;
         second.enlarged = Some((params.clone(), hires.clone()));
         Ok(second)
     }
-}
 
-/// Where the middle of pixel `i` of `to` lies among those of `from`.
-fn middle(i: usize, from: usize, to: usize) -> f64 {
-    (i as f64 + 0.5) * from as f64 / to as f64 - 0.5
-}
-
-/// (C, h, w) → (C, h', w'): the nearest to each middle (PyTorch's `nearest-exact`).
-fn nearest(latents: &[f32], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<f32> {
-    let at = |i: usize, from: usize, to: usize| ((middle(i, from, to) + 0.5) as usize).min(from - 1);
-    let pixels =
-        (0..latents.len() / (h * w)).flat_map(|c| (0..to_h).flat_map(move |y| (0..to_w).map(move |x| (c, y, x))));
-    pixels.map(|(c, y, x)| latents[(c * h + at(y, h, to_h)) * w + at(x, w, to_w)]).collect()
-}
-
-/// (C, h, w) → (C, h', w'), between the four around each middle (PyTorch's `bilinear`, corners not aligned).
-fn linear(latents: &[f32], [h, w]: [usize; 2], [to_h, to_w]: [usize; 2]) -> Vec<f32> {
-    let around = |i: usize, from: usize, to: usize| {
-        let place = middle(i, from, to).max(0.0);
-        let low = place as usize;
-        (low, (low + 1).min(from - 1), place.fract() as f32)
-    };
-    let pixels =
-        (0..latents.len() / (h * w)).flat_map(|c| (0..to_h).flat_map(move |y| (0..to_w).map(move |x| (c, y, x))));
-    let value = |(c, y, x): (usize, usize, usize)| {
-        let ((top, bottom, down), (left, right, along)) = (around(y, h, to_h), around(x, w, to_w));
-        let row = |y: usize| {
-            let at = |x: usize| latents[(c * h + y) * w + x];
-            at(left) * (1.0 - along) + at(right) * along
-        };
-        row(top) * (1.0 - down) + row(bottom) * down
-    };
-    pixels.map(value).collect()
+    /// The latents of all pictures of a first pass, at another size in pixels.
+    async fn enlarged(&self, first: &Generation, upscaler: Upscaler, to: [usize; 2]) -> Result<Vec<f32>> {
+        let params = first.params();
+        let from = [params.height, params.width];
+        let mut latents = Vec::new();
+        match upscaler.facts().2 {
+            Domain::Latents(filter) => {
+                let [from, to] = [from, to].map(|size| size.map(|side| side / 8));
+                for picture in first.latents().await?.chunks(4 * from[0] * from[1]) {
+                    latents.extend(resample(picture, from, to, filter));
+                }
+            }
+            Domain::Pixels(filter) => {
+                for picture in 0..params.batch {
+                    let planes = planes(&first.image_of(picture, self).await?);
+                    latents.extend(self.networks.encode(&resample(&planes, from, to, filter), to).await?);
+                }
+            }
+            Domain::Lanczos => {
+                for picture in 0..params.batch {
+                    let image = lanczos(&first.image_of(picture, self).await?, to[1], to[0])?;
+                    latents.extend(self.encode(&image).await?);
+                }
+            }
+        }
+        Ok(latents)
+    }
 }
 
 /// A picture at another size, by Lanczos' filter with three lobes, as Pillow does it.
@@ -207,20 +255,4 @@ pub(super) fn lanczos(image: &Image, width: usize, height: usize) -> Result<Imag
     let from = from.map_err(|e| failed(e.to_string()))?;
     Resizer::new().resize(&from, &mut to, &options).map_err(|e| failed(e.to_string()))?;
     Ok(Image { width, height, rgba: to.into_vec() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// torch.nn.functional.interpolate of a ramp 0, 1, 2, … (PyTorch 2.15), the first row of the first channel.
-    #[test]
-    fn latents_are_enlarged_as_pytorch_does() {
-        let ramp: Vec<f32> = (0..4 * 2 * 3).map(|i| i as f32).collect();
-        let first = |values: Vec<f32>| values[..5].to_vec();
-        assert_eq!(first(nearest(&ramp, [2, 3], [3, 5])), [0.0, 0.0, 1.0, 2.0, 2.0]);
-        let found = first(linear(&ramp, [2, 3], [3, 5]));
-        let expected = [0.0, 0.4, 1.0, 1.6, 2.0];
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
-    }
 }

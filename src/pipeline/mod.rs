@@ -18,6 +18,7 @@ mod on_gpu;
 mod params;
 mod preview;
 mod recipe;
+mod resample;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -44,6 +45,7 @@ pub use masked_area::Area;
 pub use model::Model;
 pub use needs::{Needs, needs};
 pub use params::{Decoder, Params};
+pub use resample::{Filter, resample};
 
 /// A Stable Diffusion 1.5 checkpoint, with the embeddings added to it.
 pub struct StableDiffusion {

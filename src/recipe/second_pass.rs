@@ -14,7 +14,7 @@ use crate::files::clipped;
 
 /// A way to enlarge.
 pub(super) struct Way {
-    /// A1111's name.
+    /// A1111's name, or what an infotext of ours says.
     a1111: &'static str,
     /// The nodes LatentUpscale and LatentUpscaleBy, or ImageScale and ImageScaleBy.
     pub(super) pixels: bool,
@@ -22,10 +22,18 @@ pub(super) struct Way {
     pub(super) method: &'static str,
 }
 
-const WAYS: [Way; 3] = [
+/// A1111's antialiased ones and its "Latent (nearest)" are no node's.
+const WAYS: [Way; 10] = [
     Way { a1111: "Latent", pixels: false, method: "bilinear" },
+    Way { a1111: "Latent (bicubic)", pixels: false, method: "bicubic" },
     Way { a1111: "Latent (nearest-exact)", pixels: false, method: "nearest-exact" },
+    Way { a1111: "Latent (area)", pixels: false, method: "area" },
+    Way { a1111: "Latent (bislerp)", pixels: false, method: "bislerp" },
     Way { a1111: "Lanczos", pixels: true, method: "lanczos" },
+    Way { a1111: "Nearest", pixels: true, method: "nearest-exact" },
+    Way { a1111: "Bilinear", pixels: true, method: "bilinear" },
+    Way { a1111: "Bicubic", pixels: true, method: "bicubic" },
+    Way { a1111: "Area", pixels: true, method: "area" },
 ];
 
 /// What a recipe says of a second pass.
@@ -133,7 +141,7 @@ impl SecondPass {
         let name = value(HIRES_UPSCALER)?;
         Some(Self {
             scale: value(HIRES_SCALE)?.parse().ok().filter(|scale| (1.0..=8.0).contains(scale))?,
-            way: WAYS.iter().find(|way| way.a1111 == name)?,
+            way: WAYS.iter().find(|way| way.a1111 == if name == "None" { "Lanczos" } else { name })?,
             steps: value(HIRES_STEPS).and_then(|steps| steps.parse().ok()),
             denoise: value(DENOISE)?.parse().ok().filter(|denoise| (0.0..=1.0).contains(denoise))?,
             own: Own::of(recipe),

@@ -1,6 +1,7 @@
 //! ComfyUI's graphs (spec/product.md A6, spec/embeddings.md §1).
 
 use serde_json::{Value, json};
+use wordbrush::pipeline::Upscaler;
 use wordbrush::recipe::comfy::{api_json, parse, workflow_json};
 use wordbrush::recipe::{Batch, Dialect, Recipe, from_text};
 
@@ -218,9 +219,11 @@ fn extra(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn a_second_pass_is_nodes() {
-    for (upscaler, class) in
-        [("Latent", "LatentUpscale"), ("Latent (nearest-exact)", "LatentUpscale"), ("Lanczos", "ImageScale")]
-    {
+    let latents = ["Latent", "Latent (bicubic)", "Latent (nearest-exact)", "Latent (area)", "Latent (bislerp)"];
+    let pixels = ["Lanczos", "Nearest", "Bilinear", "Bicubic", "Area"];
+    let classes = latents.map(|name| (name, "LatentUpscale")).into_iter();
+    for (upscaler, class) in classes.chain(pixels.map(|name| (name, "ImageScale"))) {
+        assert!(Upscaler::from_name(upscaler).is_ok_and(|it| it.a1111_name() == upscaler), "{upscaler}");
         let told = [
             ("Denoising strength", "0.5"),
             ("Hires upscale", "1.5"),
@@ -256,7 +259,7 @@ fn a_second_pass_is_nodes() {
 fn a_second_pass_of_another_hand() {
     let recipe = parse(&graph(|graph| {
         graph["20"] = json!({"class_type": "LatentUpscaleBy", "inputs": {
-            "upscale_method": "bislerp", "scale_by": 1.5, "samples": ["3", 0]}});
+            "upscale_method": "magic", "scale_by": 1.5, "samples": ["3", 0]}});
         graph["21"] = graph["3"].clone();
         graph["21"]["inputs"]["seed"] = json!(9);
         graph["21"]["inputs"]["denoise"] = json!(0.55);
@@ -268,7 +271,7 @@ fn a_second_pass_of_another_hand() {
         [("Denoising strength", "0.55"), ("Hires upscale", "1.5"), ("Hires upscaler", "Latent"), ("Hires seed", "9")];
     assert_eq!((&recipe.extra, recipe.vae.as_deref()), (&extra(&told), porsche().vae.as_deref()));
     let noted = |words: &str| recipe.notes.iter().any(|note| note.contains(words));
-    assert!(recipe.notes.len() == 1 && noted("bislerp"), "{:?}", recipe.notes);
+    assert!(recipe.notes.len() == 1 && noted("magic"), "{:?}", recipe.notes);
 }
 
 #[test]
