@@ -8,7 +8,7 @@ import type {
   AdapterInfo, CraftSpec, Decoder, Device, EmbeddingCall, EmbeddingFacts, EmbeddingFormat, EmbeddingInfo, ErrorCode, GenerateControl,
   GenerateEvent, GenerateOptions, Generation, GPUPowerPreference, Hires, LoadOptions, LoadProgress, MaskedContent, MemoryInfo,
   ModelNeeds, ModelSource, ModelStore, NearWord, NeedsOptions, Params, Picture, PictureSource, PromptSyntax, Recipe, RecipeForm, Result, Sampler, Scheduler, StoredModel, StoreOptions, TokenInfo,
-  VaeOptions, VaeTiling, Warning,
+  Upscaler, VaeOptions, VaeTiling, Warning,
 } from 'wordbrush';
 
 export async function sources(file: File, files: FileList, folder: FileSystemDirectoryHandle, handle: FileSystemFileHandle) {
@@ -54,7 +54,8 @@ export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: 
   const [sampler, scheduler, promptSyntax]: [Sampler, Scheduler, PromptSyntax] = ['euler', 'karras', 'a1111'];
   const [maskedContent, vaeTiling]: [MaskedContent, VaeTiling] = ['fill', 'auto'];
   const mask: PictureSource = canvas;
-  const hires: Hires = { scale: 2, upscaler: 'latent', steps: 10, denoise: 0.7, prompt: 'a', negativePrompt: 'b', seed: 5n, sampler, scheduler, cfg: 5 };
+  const upscaler: Upscaler = 'latent';
+  const hires: Hires = { scale: 2, upscaler, steps: 10, denoise: 0.7, prompt: 'a', negativePrompt: 'b', seed: 5n, sampler, scheduler, cfg: 5 };
   const options: GenerateOptions = {
     prompt: 'a cat', negativePrompt: 'a dog', steps: 20, cfg: 7, seed: 5n, width: 512, height: 512, sampler, scheduler, promptSyntax,
     clipSkip: 2, batchSize: 2, image, mask, maskBlur: 4, maskedContent, maskedPadding: 32, denoise: 0.5, hires, decoder: 'vae', vaeTiling,
