@@ -2,19 +2,20 @@
 
 import { checkWebGPU } from './pkg/index.js';
 import {
-  aboutEmbedding, addEmbeddings, forgetEmbeddings, makeEmbedding, removeEmbedding, restoreEmbeddings,
+  aboutEmbedding, addEmbeddings, forgetEmbeddings, makeEmbedding, removeEmbedding, restoreEmbeddings, showEmbeddings,
 } from './app/embeddings.js';
-import { addDemoEmbedding, exampleWaits, generateExample, loadDemo, openDemo, playExample } from './app/examples.js';
+import { addDemoEmbedding, exampleWaits, generateExample, loadDemo, openDemo, playExample, showDemo } from './app/examples.js';
 import {
   copyPicture, deletePicture, rememberSwitch, restoreGallery, reuseSeed, reuseSettings, savePicture,
 } from './app/gallery.js';
-import { loadModel, loadVae } from './app/model.js';
+import { loadModel, loadVae, showModel } from './app/model.js';
 import { countTokens, generate, sizeOfStart, startFromResult } from './app/picture.js';
 import { emptyQueue } from './app/queue.js';
 import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
-import { download, getFound, keepModel, lookUp, openStored, persist, removeStored, showShelf } from './app/shelf.js';
+import { download, getFound, keepModel, lookUp, openStored, persist, removeStored } from './app/shelf.js';
 import { compare, grid, sweep } from './app/series.js';
 import { $, app, form, list, maker, messages } from './app/state.js';
+import { language, speak, words } from './text/language.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
 import { saveAs } from './ui/dom.js';
 import { looksLikeRecipe, modelName, sortFiles } from './ui/files.js';
@@ -32,13 +33,15 @@ import './ui/progress_line.js';
 import './ui/prompt_form.js';
 import './ui/start_picture.js';
 
+let showGpu = () => {};
+
 // The scripts that are started by URL are the engine's worker and the service worker; the page's policy refuses every other.
 const SCRIPTS = ['./pkg/worker.js', './sw.js'].map((path) => new URL(path, import.meta.url).href);
 globalThis.trustedTypes?.createPolicy('default', { createScriptURL: (url) => (SCRIPTS.includes(url) ? url : null) });
 
 async function takeFiles(files) {
   const { models, vaes, pictures, recipes, embeddings } = await sortFiles(files);
-  if (models.length > 1) messages.show('models', `One model at a time: ${modelName(models[0])} was taken.`);
+  if (models.length > 1) messages.show('models', words.model.oneAtATime(modelName(models[0])));
   else messages.clear('models');
   await Promise.all([models.length ? loadModel(models[0]) : null, addEmbeddings(embeddings)]);
   if (vaes.length) await loadVae(vaes.at(-1));
@@ -50,7 +53,7 @@ takeDrops($('drop-hint'), async (files) => {
   try {
     await takeFiles(await files);
   } catch (error) {
-    messages.show('drop', { message: `What was dropped cannot be read: ${error.message}` });
+    messages.show('drop', { message: words.page.cannotRead(error.message) });
   }
 });
 $('demo').addEventListener('load', loadDemo);
@@ -82,14 +85,14 @@ gallery.addEventListener('save', ({ detail }) => savePicture(detail));
 gallery.addEventListener('delete', ({ detail }) => deletePicture(detail));
 maker.addEventListener('make', ({ detail: spec }) => makeEmbedding(spec));
 $('forget').addEventListener('click', forgetEmbeddings);
-$('recipe').addEventListener('recipe', ({ detail: text }) => useRecipe(text, 'the pasted text'));
+$('recipe').addEventListener('recipe', ({ detail: text }) => useRecipe(text, words.recipe.pasted));
 for (const copy of $('copies').querySelectorAll('button')) copy.addEventListener('click', () => copyRecipe(copy.dataset.form));
 document.addEventListener('paste', (event) => {
   if (event.target.closest?.('input, textarea')) return;
   const { files } = event.clipboardData;
   const text = event.clipboardData.getData('text');
   if (files.length) takeFiles([...files]);
-  else if (looksLikeRecipe(text)) useRecipe(text, 'the pasted text');
+  else if (looksLikeRecipe(text)) useRecipe(text, words.recipe.pasted);
 });
 // The browser itself writes the name where it is dropped into a prompt.
 const isText = (target) => target.closest?.('textarea, input');
@@ -116,16 +119,28 @@ $('picture').addEventListener('save', (event) => {
 });
 $('start-again').addEventListener('click', startFromResult);
 
+$('language').value = language;
+$('language').addEventListener('change', ({ target }) => speak(target.value));
+document.addEventListener('language', () => {
+  showModel();
+  showEmbeddings();
+  showDemo();
+  showGpu();
+  countTokens();
+});
+
 restoreEmbeddings();
-showShelf();
+showModel();
 restoreGallery();
 rememberSwitch();
 openDemo();
+
 try {
   const { description, software } = await checkWebGPU();
-  $('gpu').textContent = software ? `GPU: ${description}, which is a CPU in disguise: correct, but very slow.` : `GPU: ${description}`;
+  showGpu = () => { $('gpu').textContent = (software ? words.page.software : words.page.gpu)(description); };
 } catch (error) {
   // Not the end: small models run all the same.
-  messages.show('gpu', { ...error, message: error.message, hint: sentences(error.hint, 'Meanwhile small models run on the CPU, slowly') });
-  $('gpu').textContent = 'GPU: none; small models run on the CPU, slowly.';
+  messages.show('gpu', { ...error, message: error.message, hint: sentences(error.hint, words.page.meanwhile) });
+  showGpu = () => { $('gpu').textContent = words.page.noGpu; };
 }
+showGpu();

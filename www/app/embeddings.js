@@ -1,5 +1,6 @@
 // The embeddings: added, removed, made of others, and kept in the browser between visits.
 
+import { words } from '../text/language.js';
 import { sentences } from '../ui/format.js';
 import * as store from '../ui/store.js';
 import { recover } from './model.js';
@@ -22,14 +23,14 @@ export async function addEmbedding(file, { quiet = false } = {}) {
       if (wanted && !wanted.has(name)) await app.sd.removeEmbedding(name) && names.delete(name);
     }
     entry.names = names;
-    entry.other = null;
+    entry.other = false;
     await keep(file, entry);
   } catch (error) {
     if (error.code === 'DISPOSED') return null; // the model was replaced meanwhile; the new one takes the file from `kept`
     if (error.code === 'WRONG_WIDTH' && !quiet) {
       // It belongs to another model, and waits for it; who has just brought it is told why.
       if (entry.other === undefined && entry.names === null) messages.show(topic, error);
-      entry.other = 'belongs to a model of another text width';
+      entry.other = true;
       await keep(file, entry);
       return null;
     }
@@ -68,7 +69,7 @@ export async function removeEmbedding(name) {
 
 export function showEmbeddings() {
   const unused = [...kept.values()].filter(({ other }) => !app.sd || other);
-  const waiting = unused.map(({ path, other }) => ({ name: path, why: app.sd ? other : 'waits for a model' }));
+  const waiting = unused.map(({ path, other }) => ({ name: path, why: app.sd && other ? words.embeddings.otherWidth : words.embeddings.waits }));
   const embeddings = app.sd?.embeddings ?? [];
   list.show(embeddings, waiting);
   for (const chooser of [maker, $('series')]) chooser.names = embeddings.map(({ name }) => name);
@@ -81,7 +82,7 @@ export function showEmbeddings() {
 
 export async function makeEmbedding(spec) {
   messages.clear('make');
-  if (!app.sd) return messages.show('make', 'Load a model first: embeddings are made of its words.');
+  if (!app.sd) return messages.show('make', words.maker.modelFirst);
   try {
     const { name } = await app.sd.craftEmbedding(spec);
     const file = new File([await app.sd.exportEmbedding(name, 'safetensors')], `${name.split('/').pop()}.safetensors`);
@@ -116,7 +117,7 @@ async function stored(work) {
   } catch (error) {
     const full = error.name === 'QuotaExceededError';
     storeWorks = full;
-    storeTrouble = sentences(`New embeddings are not kept for the next visit: ${full ? 'the browser’s storage is full' : error.message}`);
+    storeTrouble = sentences(words.embeddings.notKept(full ? words.embeddings.full : error.message));
     showStore();
     return null;
   }
@@ -124,7 +125,7 @@ async function stored(work) {
 
 function showStore() {
   const inStore = storeWorks ? [...kept.values()].filter(({ key }) => key).length : 0;
-  $('store-status').textContent = sentences(inStore && `${inStore} kept in this browser for the next visit`, storeTrouble);
+  $('store-status').textContent = sentences(inStore && words.embeddings.kept(inStore), storeTrouble);
 }
 
 // What is forgotten makes room.

@@ -2,7 +2,9 @@
 // name and format.
 // Names come from files: textContent and properties only.
 
+import { words } from '../text/language.js';
 import { button, element } from './dom.js';
+import { number } from './format.js';
 
 // Collections have thousands of files, and a browser slows down with the rows: more are counted, not shown.
 const MOST_ROWS = 200;
@@ -16,6 +18,10 @@ class EmbeddingList extends HTMLElement {
   #search;
 
   connectedCallback() {
+    document.addEventListener('language', () => {
+      this.#rows.clear();
+      this.#render();
+    });
     this.#search = this.querySelector('input[type="search"]');
     this.#search.addEventListener('input', () => this.#render());
     this.#search.addEventListener('keydown', (event) => {
@@ -48,8 +54,8 @@ class EmbeddingList extends HTMLElement {
     const [all, found, shown] = [this.#embeddings.length + this.#waiting.length, embeddings.length + waiting.length, rows.length + waits.length];
     this.querySelector('.search').hidden = all <= AT_A_GLANCE && !wanted;
     let left = '';
-    if (found > shown) left = `${found - shown} more: type ${wanted ? 'more of a name' : 'to filter'}.`;
-    else if (wanted) left = found ? `${found} of ${all}.` : `None of the ${all} names has “${wanted}” in it.`;
+    if (found > shown) left = words.embeddings.more(found - shown, wanted !== '');
+    else if (wanted) left = found ? words.embeddings.of(found, all) : words.embeddings.noneHas(all, wanted);
     this.querySelector('.left').textContent = left;
   }
 
@@ -58,39 +64,39 @@ class EmbeddingList extends HTMLElement {
     if (!place) return;
     const cells = (tag, ...texts) => element('tr', {}, ...texts.map((text) => element(tag, { textContent: text })));
     const rows = norms.map((norm, i) => {
-      const words = nearest[i].map(({ word, cosine }) => `${word.replace(/<\/w>$/, '')} (${cosine.toFixed(2)})`);
-      return cells('td', String(i + 1), `${norm.toFixed(3)} (${(norm / vocabularyNorm).toFixed(2)}×)`, words.join(', '));
+      const near = nearest[i].map(({ word, cosine }) => `${word.replace(/<\/w>$/, '')} (${number(cosine, 2)})`);
+      return cells('td', String(i + 1), `${number(norm, 3)} (${number(norm / vocabularyNorm, 2)}×)`, near.join(', '));
     });
     place.replaceChildren(
-      element('p', { textContent: `Takes ${Math.round(75 * budget)} of a window's 75 places. The vocabulary's mean norm is ${vocabularyNorm.toFixed(3)}.` }),
+      element('p', { textContent: words.embeddings.takes(Math.round(75 * budget), number(vocabularyNorm, 3)) }),
       ...warnings.map((warning) => element('p', { className: 'warnings', textContent: warning })),
-      element('table', {}, element('thead', {}, cells('th', 'Vector', 'Norm', 'Nearest words')), element('tbody', {}, ...rows)),
+      element('table', {}, element('thead', {}, cells('th', words.embeddings.vector, words.embeddings.normHead, words.embeddings.nearest)), element('tbody', {}, ...rows)),
     );
   }
 
   #row(info) {
     const { name } = info;
     const row = this.#head(name, facts(info), info.warnings);
-    const place = element('div', { className: 'facts' }, element('p', { textContent: 'Measuring…' }));
-    const details = element('details', {}, element('summary', { textContent: 'Details' }), place, element('div', { className: 'buttons' },
+    const place = element('div', { className: 'facts' }, element('p', { textContent: words.embeddings.measuring }));
+    const details = element('details', {}, element('summary', { textContent: words.embeddings.details }), place, element('div', { className: 'buttons' },
       ...['safetensors', 'pt'].map((format) => button(
-        `Save as .${format}`, `Save as .${format}: ${name}`, () => this.#fire('save', { name, format }),
+        words.embeddings.save(format), words.embeddings.saves(format, name), () => this.#fire('save', { name, format }),
       ))));
     details.addEventListener('toggle', () => details.open && this.#fire('facts', name));
     row.append(element('div', { className: 'buttons' },
-      button('Compare', `Compare with and without ${name}`, () => this.#fire('compare', name)),
-      button('Strengths', `Try strengths of ${name}`, () => this.#fire('sweep', name))), details);
+      button(words.embeddings.compare, words.embeddings.compares(name), () => this.#fire('compare', name)),
+      button(words.embeddings.sweep, words.embeddings.sweeps(name), () => this.#fire('sweep', name))), details);
     return row;
   }
 
   #head(name, text, warnings, waits = false) {
-    const insert = button(name, `Insert embedding:${name} into the prompt`, () => this.#fire('insert', name), 'name');
+    const insert = button(name, words.embeddings.insert(`embedding:${name}`), () => this.#fire('insert', name), 'name');
     insert.disabled = waits;
     return element('li', {},
       insert,
       element('span', { className: 'quiet', textContent: text }),
       ...(warnings.length ? [element('ul', { className: 'warnings' }, ...warnings.map((warning) => element('li', { textContent: warning })))] : []),
-      button('✕', `Remove ${name}`, () => this.#fire('remove', name), 'remove'));
+      button('✕', words.embeddings.remove(name), () => this.#fire('remove', name), 'remove'));
   }
 
   #fire(type, detail) {
@@ -99,7 +105,7 @@ class EmbeddingList extends HTMLElement {
 }
 
 function facts({ vectors, width, dtype, layout, shortHash }) {
-  return `${vectors} ${vectors === 1 ? 'vector' : 'vectors'} × ${width}, ${dtype}, ${layout}, ${shortHash}`;
+  return `${words.embeddings.facts(vectors, width, dtype)}, ${layout}, ${shortHash}`;
 }
 
 customElements.define('embedding-list', EmbeddingList);

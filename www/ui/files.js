@@ -1,5 +1,7 @@
 // Files that were dropped or chosen: collected from folders, then told apart by their content.
 
+import { words } from '../text/language.js';
+
 // Larger than any embedding (the engine's own limit is the same): a checkpoint, or something that claims to be one.
 const EMBEDDING_LIMIT = 32 * 1024 * 1024;
 const CHECKPOINT_NAMES = /"(?:model\.diffusion_model|cond_stage_model|conditioner|down_blocks)\./;
@@ -76,5 +78,5 @@ export async function saysItHoldsEmbedding(file) {
 
 export function modelName(source) {
   if (!Array.isArray(source)) return source.name;
-  return source[0].webkitRelativePath.split('/')[0] || 'the folder';
+  return source[0].webkitRelativePath.split('/')[0] || words.model.theFolder;
 }

@@ -1,6 +1,7 @@
 // <prompt-form>: the prompts and parameters. Fires "generate", "stop", "empty" (the queue) and "prompts" (when a prompt changes).
 
 import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { element } from './dom.js';
 import './prompt_field.js';
 
@@ -61,7 +62,9 @@ class PromptForm extends HTMLElement {
   #offerSizes() {
     const { width, height } = this.#form.elements;
     const menu = this.querySelector('#size');
-    menu.append(...SIZES.map(([w, h]) => new Option(`${w} × ${h}`, `${w}x${h}`)), new Option('another', ''));
+    const other = new Option(words.form.otherSize, '');
+    other.dataset.say = 'form.otherSize';
+    menu.append(...SIZES.map(([w, h]) => new Option(`${w} × ${h}`, `${w}x${h}`)), other);
     for (const side of [width, height]) side.addEventListener('input', () => this.#showSize());
     menu.addEventListener('change', () => {
       if (menu.value) [width.value, height.value] = menu.value.split('x');
@@ -96,7 +99,7 @@ class PromptForm extends HTMLElement {
       if (!field.name || value === undefined) continue;
       if (field.type === 'checkbox') field.checked = value;
       else if (field.options && ![...field.options].some((option) => option.value === value)) {
-        refused.push(`There is no ${field.name} “${value}” here yet: ${field.value} stays chosen.`);
+        refused.push(words.form.refused(field.name, value, field.value));
       } else field.value = value;
     }
     this.#showSize();
@@ -140,7 +143,7 @@ class PromptForm extends HTMLElement {
 
   // How many pictures wait for their turn.
   set waiting(count) {
-    this.querySelector('#queue').textContent = count ? `${count} more ${count === 1 ? 'waits' : 'wait'}.` : '';
+    this.querySelector('#queue').textContent = words.form.waiting(count);
     this.querySelector('#empty-queue').hidden = count === 0;
   }
 

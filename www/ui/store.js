@@ -1,11 +1,13 @@
 // Embedding files kept in the browser's own storage (OPFS) between visits.
 // Each is one file: a line of JSON {name, names}, then the embedding's bytes. Its key is the hash of name and bytes.
 
+import { words } from '../text/language.js';
+
 const FOLDER = 'wordbrush-embeddings';
 const HEADER_LIMIT = 64 * 1024;
 
 async function folder() {
-  if (!navigator.storage?.getDirectory) throw new Error('this browser offers no storage to this page');
+  if (!navigator.storage?.getDirectory) throw new Error(words.embeddings.noStorage);
   return (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
 }
 
