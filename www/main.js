@@ -9,6 +9,7 @@ import {
   copyPicture, deletePicture, rememberSwitch, restoreGallery, reuseSeed, reuseSettings, savePicture,
 } from './app/gallery.js';
 import { loadModel, loadVae, showModel } from './app/model.js';
+import { offerInstall } from './app/offline.js';
 import { countTokens, generate, sizeOfStart, startFromResult } from './app/picture.js';
 import { emptyQueue } from './app/queue.js';
 import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
@@ -119,6 +120,7 @@ $('picture').addEventListener('save', (event) => {
 });
 $('start-again').addEventListener('click', startFromResult);
 
+offerInstall($('install'));
 $('language').value = language;
 $('language').addEventListener('change', ({ target }) => speak(target.value));
 document.addEventListener('language', () => {
