@@ -354,6 +354,8 @@ export interface EmbeddingInfo {
   vectors: number;
   /** Must be the model's {@link StableDiffusion.textWidth}: 768 for SD 1.5. */
   width: number;
+  /** The mean length of its vectors; words of SD 1.5 have about 0.4. */
+  norm: number;
   /** The element type in the file. */
   dtype: string;
   /** Which program's layout the file has. */

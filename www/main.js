@@ -16,10 +16,11 @@ import { copyRecipe, takePicture, useRecipe } from './app/recipes.js';
 import { download, getFound, keepModel, lookUp, openStored, persist, removeStored } from './app/shelf.js';
 import { compare, grid, sweep } from './app/series.js';
 import { $, app, form, list, maker, messages } from './app/state.js';
+import { callOf } from './text/prompt_edit.js';
 import { language, speak, words } from './text/language.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
 import { saveAs } from './ui/dom.js';
-import { looksLikeRecipe, modelName, sortFiles } from './ui/files.js';
+import { looksLikeRecipe, mayHoldEmbedding, modelName, sortFiles, takePreviews } from './ui/files.js';
 import { fileName, sentences } from './ui/format.js';
 import { takeDrops } from './ui/window_drop.js';
 import './ui/embedding_list.js';
@@ -41,10 +42,11 @@ const SCRIPTS = ['./pkg/worker.js', './sw.js'].map((path) => new URL(path, impor
 globalThis.trustedTypes?.createPolicy('default', { createScriptURL: (url) => (SCRIPTS.includes(url) ? url : null) });
 
 async function takeFiles(files) {
-  const { models, vaes, pictures, recipes, embeddings } = await sortFiles(files);
+  const { previews, rest } = await takePreviews(files);
+  const { models, vaes, pictures, recipes, embeddings } = await sortFiles(rest);
   if (models.length > 1) messages.show('models', words.model.oneAtATime(modelName(models[0])));
   else messages.clear('models');
-  await Promise.all([models.length ? loadModel(models[0]) : null, addEmbeddings(embeddings)]);
+  await Promise.all([models.length ? loadModel(models[0]) : null, addEmbeddings(embeddings.filter((file) => !file.webkitRelativePath || mayHoldEmbedding(file)), previews)]);
   if (vaes.length) await loadVae(vaes.at(-1));
   for (const file of pictures) await takePicture(file);
   if (recipes.length) await useRecipe(recipes.at(-1), recipes.at(-1).name);
@@ -68,8 +70,12 @@ const SHELF = { look: lookUp, get: getFound, add: download, open: openStored, re
 for (const [type, work] of Object.entries(SHELF)) $('shelf').addEventListener(type, ({ detail }) => work(detail));
 $('keep-model').addEventListener('click', keepModel);
 $('stop-loading').addEventListener('click', () => app.loading?.abort());
-$('embeddings').addEventListener('files', ({ detail: { files } }) => addEmbeddings(files));
-list.addEventListener('insert', ({ detail: name }) => form.insert(form.promptSyntax === 'a1111' ? name : `embedding:${name}`));
+$('embeddings').addEventListener('files', async ({ detail: { files, folder } }) => {
+  const { previews, rest } = await takePreviews(files);
+  addEmbeddings(folder ? rest.filter(mayHoldEmbedding) : rest, previews);
+});
+list.callOf = (name) => callOf(name, form.promptSyntax);
+list.addEventListener('insert', ({ detail: { name, field } }) => form.insert(list.callOf(name), field));
 list.addEventListener('facts', ({ detail: name }) => aboutEmbedding(async () => list.showFacts(name, await app.sd.embeddingFacts(name))));
 list.addEventListener('save', ({ detail: { name, format } }) => aboutEmbedding(async () => {
   saveAs(await app.sd.exportEmbedding(name, format), `${fileName(name)}.${format}`);

@@ -1,6 +1,7 @@
 // The embeddings: added, removed, made of others, and kept in the browser between visits.
 
 import { words } from '../text/language.js';
+import { thumbnail } from '../ui/files.js';
 import { sentences } from '../ui/format.js';
 import * as store from '../ui/store.js';
 import { recover } from './model.js';
@@ -8,12 +9,13 @@ import { countTokens } from './picture.js';
 import { showRecipe } from './recipes.js';
 import { $, app, form, kept, list, maker, messages } from './state.js';
 
+const folderOf = (file) => file.webkitRelativePath?.split('/').slice(0, -1).join('/') ?? '';
 const pathOf = (file) => file.webkitRelativePath?.split('/').slice(1).join('/') || file.name;
 
-export async function addEmbedding(file, { quiet = false } = {}) {
+export async function addEmbedding(file, { quiet = false, preview = null } = {}) {
   const topic = `embedding ${file.name}`;
   messages.clear(topic);
-  const entry = kept.get(file) ?? { path: pathOf(file), names: null, key: null };
+  const entry = kept.get(file) ?? { path: pathOf(file), folder: folderOf(file), names: null, key: null, preview };
   kept.set(file, entry);
   if (!app.sd) return null;
   const wanted = entry.names;
@@ -43,9 +45,10 @@ export async function addEmbedding(file, { quiet = false } = {}) {
   return null;
 }
 
-export async function addEmbeddings(files) {
+// `previews` are the pictures beside them, by their files.
+export async function addEmbeddings(files, previews = new Map()) {
   for (const [i, file] of files.entries()) {
-    await addEmbedding(file);
+    await addEmbedding(file, { preview: await thumbnail(previews.get(file) ?? file) });
     // Thousands take a while, and what is there can be used meanwhile.
     if (i % 100 === 99) showEmbeddings();
   }
@@ -60,7 +63,7 @@ export async function removeEmbedding(name) {
     if (!had) continue;
     if (!entry.names?.size) kept.delete(file);
     if (!entry.key) continue;
-    if (kept.has(file)) entry.key = await stored(() => store.keep(entry.path, file, entry.names));
+    if (kept.has(file)) entry.key = await stored(() => store.keep(entry, file));
     else await forget(entry.key);
   }
   showEmbeddings();
@@ -69,9 +72,9 @@ export async function removeEmbedding(name) {
 
 export function showEmbeddings() {
   const unused = [...kept.values()].filter(({ other }) => !app.sd || other);
-  const waiting = unused.map(({ path, other }) => ({ name: path, why: app.sd && other ? words.embeddings.otherWidth : words.embeddings.waits }));
+  const waiting = unused.map(({ path, folder, other }) => ({ name: path, folder, why: app.sd && other ? words.embeddings.otherWidth : words.embeddings.waits }));
   const embeddings = app.sd?.embeddings ?? [];
-  list.show(embeddings, waiting);
+  list.show(embeddings, waiting, besideNames());
   for (const chooser of [maker, $('series')]) chooser.names = embeddings.map(({ name }) => name);
   form.embeddings = { here: embeddings, elsewhere: waiting.filter(() => app.sd).map(({ name }) => name) };
   $('embeddings').classList.toggle('filled', waiting.length + embeddings.length > 0);
@@ -80,13 +83,18 @@ export function showEmbeddings() {
   showRecipe();
 }
 
+// Embedding's name → {folder, preview}: what its file came with.
+function besideNames() {
+  return new Map([...kept.values()].flatMap(({ names, folder, preview }) => [...names ?? []].map((name) => [name, { folder, preview }])));
+}
+
 export async function makeEmbedding(spec) {
   messages.clear('make');
   if (!app.sd) return messages.show('make', words.maker.modelFirst);
   try {
     const { name } = await app.sd.craftEmbedding(spec);
     const file = new File([await app.sd.exportEmbedding(name, 'safetensors')], `${name.split('/').pop()}.safetensors`);
-    const entry = { path: `${name}.safetensors`, names: new Set([name]), key: null };
+    const entry = { path: `${name}.safetensors`, folder: '', names: new Set([name]), key: null, preview: null };
     kept.set(file, entry);
     await keep(file, entry);
   } catch (error) {
@@ -135,13 +143,13 @@ async function forget(key) {
 }
 
 async function keep(file, entry) {
-  entry.key ??= await stored(() => store.keep(entry.path, file, entry.names));
+  entry.key ??= await stored(() => store.keep(entry, file));
 }
 
 export async function restoreEmbeddings() {
-  for (const { key, name, names, file } of await stored(store.restore) ?? []) {
+  for (const { key, name, names, folder, preview, file } of await stored(store.restore) ?? []) {
     if ([...kept.values()].some((entry) => entry.key === key)) continue;
-    kept.set(file, { path: name, names, key });
+    kept.set(file, { path: name, folder, names, key, preview });
     if (app.sd) await addEmbedding(file);
   }
   showEmbeddings();

@@ -67,11 +67,25 @@ export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, et
   const rate = bytesPerSecond ? words.model.rate(bytesPerSecond) : '';
   const left = etaSeconds === null ? '' : words.model.left(etaSeconds);
   const amount = known ? words.model.amount(loaded, total) + rate + left : '…';
+  speakQuarter(phase, known ? Math.floor((4 * loaded) / total) : 0);
   loadProgress.show(known ? loaded / total : null, words.model[phase] + amount);
   if (known) document.title = `[${Math.floor((100 * loaded) / total)}%] Wordbrush`;
 }
 
+let spoken = { phase: '', quarter: 0 };
+
+// A screen reader hears of a long load four times, not at each change of the line.
+function speakQuarter(phase, quarter) {
+  if (phase === 'ready') [phase, quarter] = [spoken.phase, 4]; // What is ready is no longer counted.
+  if (!['download', 'load'].includes(phase)) return;
+  if (phase !== spoken.phase || quarter < spoken.quarter) spoken = { phase, quarter: 0 };
+  if (quarter === spoken.quarter) return;
+  spoken.quarter = quarter;
+  $('load-milestones').textContent = words.model.quarter(25 * quarter, words.model[phase]);
+}
+
 export function endLoad() {
+  spoken = { phase: '', quarter: 0 };
   loadProgress.hide();
   $('stop-loading').hidden = true;
   document.title = 'Wordbrush';

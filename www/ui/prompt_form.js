@@ -125,8 +125,9 @@ class PromptForm extends HTMLElement {
     return options;
   }
 
-  insert(text) {
-    const field = this.#form.elements.prompt;
+  // Into "prompt" or "negativePrompt".
+  insert(text, name) {
+    const field = this.#form.elements[name];
     const before = field.value.slice(0, field.selectionStart);
     const after = field.value.slice(field.selectionEnd);
     const padded = (/\S$/.test(before) ? ' ' : '') + text + (/^\S/.test(after) ? ' ' : '');

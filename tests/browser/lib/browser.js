@@ -63,6 +63,14 @@ export function drop(page, files) {
   }, files);
 }
 
+// Drops files and folders of the disk, as a person does.
+export async function dropPaths(page, paths) {
+  const cdp = await page.context().newCDPSession(page);
+  const data = { items: [], files: paths, dragOperationsMask: 1 };
+  for (const type of ['dragEnter', 'dragOver', 'drop']) await cdp.send('Input.dispatchDragEvent', { type, x: 200, y: 200, data });
+  await cdp.detach();
+}
+
 export async function screenshot(page, name) {
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: `${OUT}${name}.png`, fullPage: true });

@@ -143,7 +143,7 @@ export class Engine {
 
   #add(name, layout, vectors = 1) {
     const info = {
-      name, vectors, width: 4, dtype: 'f32', layout, key: '*', sha256: 'ab'.repeat(32), shortHash: 'abababababab', warnings: [],
+      name, vectors, width: 4, norm: 0.4, dtype: 'f32', layout, key: '*', sha256: 'ab'.repeat(32), shortHash: 'abababababab', warnings: [],
     };
     this.#embeddings.set(name, info);
     return info;
