@@ -497,6 +497,8 @@ export interface TokenInfo {
   warnings: Warning[];
   /** Names of the embeddings that are used. */
   used: string[];
+  /** What of `{one|another}` and comments stays with the seed that was given, where that is another text than the prompt. */
+  chosen?: string;
 }
 
 /** A place in a prompt that calls an embedding. Places count as a string's indices do. */
@@ -743,7 +745,7 @@ export class StableDiffusion {
   removeEmbedding(name: string): Promise<boolean>;
 
   /** Counts the tokens of a prompt and checks its embeddings, without making a picture. */
-  tokens(prompt: string, options?: { promptSyntax?: PromptSyntax }): Promise<TokenInfo>;
+  tokens(prompt: string, options?: { promptSyntax?: PromptSyntax; seed?: number | bigint | string }): Promise<TokenInfo>;
 
   /** Memory in use. */
   memory(): Promise<MemoryInfo>;

@@ -26,9 +26,9 @@ export async function countTokens() {
   const mine = ++counting;
   await new Promise((resolve) => { setTimeout(resolve, 250); });
   if (mine !== counting || !app.sd) return;
-  const { prompts, promptSyntax } = form;
+  const { prompts, promptSyntax, seed } = form;
   try {
-    const readings = await Promise.all(prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax })));
+    const readings = await Promise.all(prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax, seed })));
     if (mine !== counting) return;
     form.show(prompts, readings);
     warn(readings.flatMap(({ warnings }) => warnings));

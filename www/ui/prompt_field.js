@@ -38,11 +38,12 @@ class PromptField extends HTMLElement {
     this.#embeddings = embeddings;
   }
 
-  // What the engine reads in `text`: tells its length and marks the names in it.
-  show(text, { tokens, windows, vectors, calls }) {
+  // What the engine reads in `text`: tells its length, what stays of a dynamic prompt, and marks the names in it.
+  show(text, { tokens, windows, vectors, calls, chosen }) {
     this.#reading = { text, calls };
     const room = 75 * windows;
     this.querySelector('.count').textContent = words.form.tokens(tokens, room, windows) + (vectors ? words.form.ownVectors(vectors) : '');
+    this.querySelector('.chosen').textContent = chosen === undefined ? '' : words.form.chosen(chosen);
     this.#mark(calls);
   }
 

@@ -44,14 +44,14 @@ class PromptForm extends HTMLElement {
     // The second click of a double click means nothing more.
     this.querySelector('#generate').addEventListener('click', (event) => event.detail === 2 && event.preventDefault());
     this.querySelector('#empty-queue').addEventListener('click', () => this.dispatchEvent(new Event('empty')));
-    for (const name of ['prompt', 'negativePrompt', 'promptSyntax']) {
+    for (const name of ['prompt', 'negativePrompt', 'promptSyntax', 'seed']) {
       elements[name].addEventListener('input', () => this.dispatchEvent(new Event('prompts')));
     }
     this.querySelector('#stop').addEventListener('click', () => this.dispatchEvent(new Event('stop')));
     this.querySelector('#dice').addEventListener('click', () => {
-      elements.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
+      this.fill({ seed: crypto.getRandomValues(new Uint32Array(1))[0] });
     });
-    this.querySelector('#reuse-seed').addEventListener('click', () => { elements.seed.value = this.#lastSeed; });
+    this.querySelector('#reuse-seed').addEventListener('click', () => this.fill({ seed: this.#lastSeed }));
     document.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.repeat) this.#generate();
       else if (event.key === 'Escape' && this.#running) this.dispatchEvent(new Event('stop'));
@@ -89,6 +89,12 @@ class PromptForm extends HTMLElement {
 
   get promptSyntax() {
     return this.#form.elements.promptSyntax.value;
+  }
+
+  // The seed of the next picture, where it is not a random one; undefined else.
+  get seed() {
+    const seed = this.#form.elements.seed.value.trim();
+    return /^\d{1,19}$/.test(seed) ? seed : undefined;
   }
 
   // Sets the fields that are given; a choice that is not on the menu is told and stays as it was.
