@@ -378,6 +378,8 @@ export interface EmbeddingInfo {
   vectors: number;
   /** Must be the model's {@link StableDiffusion.textWidth}: 768 for SD 1.5. */
   width: number;
+  /** The mean length of its vectors; words of SD 1.5 have about 0.4. */
+  norm: number;
   /** The element type in the file. */
   dtype: string;
   /** Which program's layout the file has. */
@@ -523,6 +525,8 @@ export interface TokenInfo {
   warnings: Warning[];
   /** Names of the embeddings that are used. */
   used: string[];
+  /** What of `{one|another}` and comments stays with the seed that was given, where that is another text than the prompt. */
+  chosen?: string;
 }
 
 /** A place in a prompt that calls an embedding. Places count as a string's indices do. */
@@ -769,7 +773,7 @@ export class StableDiffusion {
   removeEmbedding(name: string): Promise<boolean>;
 
   /** Counts the tokens of a prompt and checks its embeddings, without making a picture. */
-  tokens(prompt: string, options?: { promptSyntax?: PromptSyntax }): Promise<TokenInfo>;
+  tokens(prompt: string, options?: { promptSyntax?: PromptSyntax; seed?: number | bigint | string }): Promise<TokenInfo>;
 
   /** Memory in use. */
   memory(): Promise<MemoryInfo>;

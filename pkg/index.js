@@ -160,8 +160,11 @@ export class StableDiffusion {
     return this.#worker.call('openVae', { files, store }, { signal, onEvent: withRate(onProgress) });
   }
 
-  tokens(prompt, { promptSyntax } = {}) {
-    return this.#worker.call('tokens', { prompt: String(prompt), ...defined({ promptSyntax }) });
+  async tokens(prompt, { promptSyntax, seed } = {}) {
+    if (seed !== undefined && !(/^\d{1,20}$/.test(seed) && BigInt(seed) < 2n ** 64n)) {
+      throw new WordbrushError('BAD_OPTION', `seed is ${seed}; it must be a whole number from 0 to 2⁶⁴ − 1.`);
+    }
+    return this.#worker.call('tokens', { prompt: String(prompt), ...defined({ promptSyntax, seed: seed === undefined ? seed : String(seed) }) });
   }
   memory() { return this.#worker.call('memory', {}); }
 

@@ -26,7 +26,7 @@ const QUICK = {
   embeddingFacts: ({ name }) => engine.embeddingFacts(name),
   craftEmbedding: ({ spec }) => engine.craftEmbedding(spec),
   exportEmbedding: ({ name, format }) => engine.exportEmbedding(name, format),
-  tokens: ({ prompt, promptSyntax }) => engine.tokens(prompt, promptSyntax),
+  tokens: ({ prompt, promptSyntax, seed }) => engine.tokens(prompt, promptSyntax, seed && BigInt(seed)),
   memory: () => engine.memory(),
 };
 const JOBS = { open, openVae, generate, readRecipe, recipeText, writeRecipe, modelNeeds, store, dispose };

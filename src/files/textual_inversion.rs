@@ -41,6 +41,16 @@ pub struct Embedding {
     pub warnings: Vec<String>,
 }
 
+impl Embedding {
+    /// The mean length (L2) of its vectors; words of Stable Diffusion 1.5 have about 0.4.
+    #[must_use]
+    pub fn mean_norm(&self) -> f32 {
+        let norm = |vector: &[f32]| vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let norms: f32 = self.values.chunks_exact(self.width.max(1)).map(norm).sum();
+        norms / self.vectors.max(1) as f32
+    }
+}
+
 /// Reads every embedding in a file; most have one.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ pub fn embedding_info(name: &str, embedding: &Embedding) -> Object {
         ("name", name.into()),
         ("vectors", embedding.vectors.into()),
         ("width", embedding.width.into()),
+        ("norm", embedding.mean_norm().into()),
         ("dtype", embedding.dtype.name().into()),
         ("layout", embedding.layout.into()),
         ("key", embedding.key.as_str().into()),

@@ -18,7 +18,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::error::{Code, Error};
 use crate::pipeline::StableDiffusion;
-use crate::prompt::{Piece, Warning};
+use crate::prompt::{Piece, Syntax, Warning, expand};
 
 use errors::to_js;
 use library::embedding_info;
@@ -198,9 +198,9 @@ impl Engine {
         self.sd()?.try_borrow().map_err(busy)?.export_embedding(name, format).map_err(to_js)
     }
 
-    /// `{windows, tokens, vectors, warnings, used, calls}` of a prompt: what the text encoder would see, and where in the
-    /// prompt embeddings are called.
-    pub fn tokens(&self, prompt: &str, prompt_syntax: Option<String>) -> Result<Object, JsValue> {
+    /// `{windows, tokens, vectors, warnings, used, calls, chosen}` of a prompt: what the text encoder would see, where in the
+    /// prompt embeddings are called, and what of a dynamic prompt stays with `seed`.
+    pub fn tokens(&self, prompt: &str, prompt_syntax: Option<String>, seed: Option<u64>) -> Result<Object, JsValue> {
         let sd = self.sd()?.try_borrow().map_err(busy)?;
         let syntax = options::syntax(prompt_syntax.as_deref()).map_err(to_js)?;
         let scenario = sd.read(prompt, syntax);
@@ -214,10 +214,12 @@ impl Engine {
         });
         let (windows, tokens, vectors) = sizes.max().unwrap_or((1, 0, 0));
         let calls = sd.calls(prompt, syntax);
+        let chosen = seed.filter(|_| syntax == Syntax::Comfy).map(|seed| expand(prompt, seed));
         Ok(object([
             ("windows", windows.into()),
             ("tokens", tokens.into()),
             ("vectors", vectors.into()),
+            ("chosen", chosen.filter(|chosen| chosen != prompt).into()),
             ("calls", library::calls(prompt, &calls, sd.library()).into()),
             ("warnings", warnings_info(&scenario.warnings).into()),
             ("used", scenario.used.iter().map(JsValue::from).collect::<Array>().into()),

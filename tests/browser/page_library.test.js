@@ -60,6 +60,26 @@ test('a recipe’s templates go into both prompts, and into the next picture; A1
   await page.close();
 });
 
+test('what of a dynamic prompt stays is told for the seed that is in the form', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(20_000);
+  await loadModel(page);
+  const told = page.locator('prompt-field .chosen').first();
+  await page.getByLabel('Seed', { exact: true }).fill('4');
+  await page.getByLabel('Prompt', { exact: true }).fill('a {red|green} car');
+  await told.getByText('This time: a red car', { exact: true }).waitFor();
+  await page.getByLabel('Seed', { exact: true }).fill('5');
+  await told.getByText('This time: a green car', { exact: true }).waitFor();
+  await page.getByLabel('Seed', { exact: true }).fill('-1');
+  await told.filter({ hasText: /^$/ }).waitFor({ state: 'attached' }); // Nobody knows yet.
+  await page.getByRole('button', { name: 'New random seed', exact: true }).click();
+  await told.getByText(/^This time: a (red|green) car$/).waitFor();
+  await page.getByLabel('Prompt', { exact: true }).fill('a car');
+  await told.filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
 test('5000 embeddings: the list shows some, counts the others, and finds each by a part of its name', async () => {
   // Without storage, which is not what this is about: writing 5000 files takes a minute.
   const { page, problems } = await openPage(browser, `${server.url}/www/`, { before: () => {

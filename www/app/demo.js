@@ -1,5 +1,8 @@
 // The model and the embeddings that come with the page: fetched once each, then held as Files like any others.
 
+import { Rate } from '../pkg/store/rate.js';
+import { words } from '../text/language.js';
+
 const HERE = new URL('../demo/', import.meta.url);
 
 export class Demo {
@@ -49,15 +52,17 @@ export class Demo {
 }
 
 async function download(url, onProgress) {
-  const failed = (why) => new Error(`${url.pathname.split('/').pop()} could not be fetched: ${why}.`);
+  const failed = (why) => new Error(words.demo.notFetched(url.pathname.split('/').pop(), why));
   const response = await fetch(url).catch((error) => { throw failed(error.message); });
-  if (!response.ok) throw failed(`the server answers ${response.status}`);
+  if (!response.ok) throw failed(words.demo.answers(response.status));
   const total = Number(response.headers.get('Content-Length'));
+  const rate = new Rate();
   let loaded = 0;
   const counted = response.body.pipeThrough(new TransformStream({
     transform(part, controller) {
       loaded += part.length;
-      onProgress({ loaded, total: Math.max(total, loaded), bytesPerSecond: null, etaSeconds: null });
+      const all = Math.max(total, loaded);
+      onProgress({ loaded, total: all, ...rate.at(loaded, all) });
       controller.enqueue(part);
     },
   }));

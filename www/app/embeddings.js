@@ -1,5 +1,7 @@
 // The embeddings: added, removed, made of others, and kept in the browser between visits.
 
+import { words } from '../text/language.js';
+import { thumbnail } from '../ui/files.js';
 import { sentences } from '../ui/format.js';
 import * as store from '../ui/store.js';
 import { recover } from './model.js';
@@ -7,12 +9,13 @@ import { countTokens } from './picture.js';
 import { showRecipe } from './recipes.js';
 import { $, app, form, kept, list, maker, messages } from './state.js';
 
+const folderOf = (file) => file.webkitRelativePath?.split('/').slice(0, -1).join('/') ?? '';
 const pathOf = (file) => file.webkitRelativePath?.split('/').slice(1).join('/') || file.name;
 
-export async function addEmbedding(file, { quiet = false } = {}) {
+export async function addEmbedding(file, { quiet = false, preview = null } = {}) {
   const topic = `embedding ${file.name}`;
   messages.clear(topic);
-  const entry = kept.get(file) ?? { path: pathOf(file), names: null, key: null };
+  const entry = kept.get(file) ?? { path: pathOf(file), folder: folderOf(file), names: null, key: null, preview };
   kept.set(file, entry);
   if (!app.sd) return null;
   const wanted = entry.names;
@@ -22,14 +25,14 @@ export async function addEmbedding(file, { quiet = false } = {}) {
       if (wanted && !wanted.has(name)) await app.sd.removeEmbedding(name) && names.delete(name);
     }
     entry.names = names;
-    entry.other = null;
+    entry.other = false;
     await keep(file, entry);
   } catch (error) {
     if (error.code === 'DISPOSED') return null; // the model was replaced meanwhile; the new one takes the file from `kept`
     if (error.code === 'WRONG_WIDTH' && !quiet) {
       // It belongs to another model, and waits for it; who has just brought it is told why.
       if (entry.other === undefined && entry.names === null) messages.show(topic, error);
-      entry.other = 'belongs to a model of another text width';
+      entry.other = true;
       await keep(file, entry);
       return null;
     }
@@ -42,9 +45,10 @@ export async function addEmbedding(file, { quiet = false } = {}) {
   return null;
 }
 
-export async function addEmbeddings(files) {
+// `previews` are the pictures beside them, by their files.
+export async function addEmbeddings(files, previews = new Map()) {
   for (const [i, file] of files.entries()) {
-    await addEmbedding(file);
+    await addEmbedding(file, { preview: await thumbnail(previews.get(file) ?? file) });
     // Thousands take a while, and what is there can be used meanwhile.
     if (i % 100 === 99) showEmbeddings();
   }
@@ -59,7 +63,7 @@ export async function removeEmbedding(name) {
     if (!had) continue;
     if (!entry.names?.size) kept.delete(file);
     if (!entry.key) continue;
-    if (kept.has(file)) entry.key = await stored(() => store.keep(entry.path, file, entry.names));
+    if (kept.has(file)) entry.key = await stored(() => store.keep(entry, file));
     else await forget(entry.key);
   }
   showEmbeddings();
@@ -68,9 +72,9 @@ export async function removeEmbedding(name) {
 
 export function showEmbeddings() {
   const unused = [...kept.values()].filter(({ other }) => !app.sd || other);
-  const waiting = unused.map(({ path, other }) => ({ name: path, why: app.sd ? other : 'waits for a model' }));
+  const waiting = unused.map(({ path, folder, other }) => ({ name: path, folder, why: app.sd && other ? words.embeddings.otherWidth : words.embeddings.waits }));
   const embeddings = app.sd?.embeddings ?? [];
-  list.show(embeddings, waiting);
+  list.show(embeddings, waiting, besideNames());
   for (const chooser of [maker, $('series')]) chooser.names = embeddings.map(({ name }) => name);
   form.embeddings = { here: embeddings, elsewhere: waiting.filter(() => app.sd).map(({ name }) => name) };
   $('embeddings').classList.toggle('filled', waiting.length + embeddings.length > 0);
@@ -79,13 +83,18 @@ export function showEmbeddings() {
   showRecipe();
 }
 
+// Embedding's name → {folder, preview}: what its file came with.
+function besideNames() {
+  return new Map([...kept.values()].flatMap(({ names, folder, preview }) => [...names ?? []].map((name) => [name, { folder, preview }])));
+}
+
 export async function makeEmbedding(spec) {
   messages.clear('make');
-  if (!app.sd) return messages.show('make', 'Load a model first: embeddings are made of its words.');
+  if (!app.sd) return messages.show('make', words.maker.modelFirst);
   try {
     const { name } = await app.sd.craftEmbedding(spec);
     const file = new File([await app.sd.exportEmbedding(name, 'safetensors')], `${name.split('/').pop()}.safetensors`);
-    const entry = { path: `${name}.safetensors`, names: new Set([name]), key: null };
+    const entry = { path: `${name}.safetensors`, folder: '', names: new Set([name]), key: null, preview: null };
     kept.set(file, entry);
     await keep(file, entry);
   } catch (error) {
@@ -116,7 +125,7 @@ async function stored(work) {
   } catch (error) {
     const full = error.name === 'QuotaExceededError';
     storeWorks = full;
-    storeTrouble = sentences(`New embeddings are not kept for the next visit: ${full ? 'the browser’s storage is full' : error.message}`);
+    storeTrouble = sentences(words.embeddings.notKept(full ? words.embeddings.full : error.message));
     showStore();
     return null;
   }
@@ -124,7 +133,7 @@ async function stored(work) {
 
 function showStore() {
   const inStore = storeWorks ? [...kept.values()].filter(({ key }) => key).length : 0;
-  $('store-status').textContent = sentences(inStore && `${inStore} kept in this browser for the next visit`, storeTrouble);
+  $('store-status').textContent = sentences(inStore && words.embeddings.kept(inStore), storeTrouble);
 }
 
 // What is forgotten makes room.
@@ -134,13 +143,13 @@ async function forget(key) {
 }
 
 async function keep(file, entry) {
-  entry.key ??= await stored(() => store.keep(entry.path, file, entry.names));
+  entry.key ??= await stored(() => store.keep(entry, file));
 }
 
 export async function restoreEmbeddings() {
-  for (const { key, name, names, file } of await stored(store.restore) ?? []) {
+  for (const { key, name, names, folder, preview, file } of await stored(store.restore) ?? []) {
     if ([...kept.values()].some((entry) => entry.key === key)) continue;
-    kept.set(file, { path: name, names, key });
+    kept.set(file, { path: name, folder, names, key, preview });
     if (app.sd) await addEmbedding(file);
   }
   showEmbeddings();

@@ -61,9 +61,13 @@ export async function generateExample() {
 // Whether "Generate" means that picture.
 export const exampleWaits = () => app.example !== null && !app.sd && !app.loading && form.prompts[0] === app.example.prompt;
 
+export function showDemo() {
+  if (app.demo) $('demo').show(app.demo);
+}
+
 export async function openDemo() {
   app.demo = await Demo.open();
-  if (app.demo) $('demo').show(app.demo);
+  showDemo();
   if (app.demo && !app.sd && !app.loading && form.prompts.every((prompt) => prompt === '')) {
     [app.example] = app.demo.examples;
     form.fill({ ...app.demo.settings, ...app.example });

@@ -1,6 +1,7 @@
 // The gallery: every picture made here, kept for the next visit where the browser has room.
 
 import { readRecipe, writeRecipe } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { saveAs } from '../ui/dom.js';
 import { sentences } from '../ui/format.js';
 import * as store from '../ui/gallery_store.js';
@@ -18,7 +19,7 @@ export async function restoreGallery() {
     const known = new Set(pictures.map(({ id }) => id));
     pictures.push(...(await store.restore()).filter(({ id }) => !known.has(id)));
   } catch (error) {
-    $('gallery').tell(sentences(`The pictures of earlier visits cannot be read: ${error.message}`));
+    $('gallery').tell(words.gallery.unreadable(error.message));
   }
   show();
 }
@@ -30,8 +31,8 @@ export async function addToGallery(png, title) {
     picture.id = await store.keep(png, title);
     $('gallery').tell('');
   } catch (error) {
-    const why = error.name === 'QuotaExceededError' ? 'the browser’s storage is full; delete some to make room' : error.message;
-    $('gallery').tell(sentences(`New pictures are here until the page is closed, and not kept for the next visit: ${why}`));
+    const why = error.name === 'QuotaExceededError' ? words.gallery.full : error.message;
+    $('gallery').tell(words.gallery.notKept(why));
   }
   show();
 }
@@ -41,13 +42,13 @@ export async function deletePicture(picture) {
   show();
   try {
     if (picture.id !== null) await store.forget(picture.id);
-    $('gallery').tell('Deleted.');
+    $('gallery').tell(words.gallery.deleted);
   } catch (error) {
-    $('gallery').tell(sentences(`The picture is not deleted from the browser’s storage: ${error.message}`));
+    $('gallery').tell(words.gallery.notDeleted(error.message));
   }
 }
 
-export const reuseSettings = ({ png }) => useRecipe(png, 'the gallery’s picture');
+export const reuseSettings = ({ png }) => useRecipe(png, words.recipe.gallery);
 
 export async function reuseSeed({ png }) {
   try {
@@ -84,8 +85,8 @@ export async function savePicture({ png, name }) {
 export async function copyPicture({ png }) {
   try {
     await navigator.clipboard.write([new ClipboardItem({ 'image/png': outgoing(png) })]);
-    $('gallery').tell('Copied.');
+    $('gallery').tell(words.page.copied);
   } catch (error) {
-    $('gallery').tell(sentences(`The browser does not let this page copy: ${error.message}`));
+    $('gallery').tell(sentences(words.page.cannotCopy(error.message)));
   }
 }

@@ -1,8 +1,9 @@
 // The model: loading it and its VAE, saying what is loaded, and coming back after a crash.
 
 import { StableDiffusion, defaults } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { modelName } from '../ui/files.js';
-import { bytes, duration, sentences } from '../ui/format.js';
+import { bytes, sentences } from '../ui/format.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
 import { countTokens } from './picture.js';
 import { showShelf } from './shelf.js';
@@ -26,10 +27,10 @@ export async function loadModel(chosen) {
   const name = modelName(chosen);
   messages.clear('model');
   showNote('');
-  $('model-status').textContent = `Loading ${name}…`;
+  $('model-status').textContent = words.model.loading(name);
   $('stop-loading').hidden = false;
   const onProgress = (progress) => {
-    if (progress.needs) $('model-status').textContent = sentences(`Loading ${name}…`, memoryNeeded(progress.needs));
+    if (progress.needs) $('model-status').textContent = sentences(words.model.loading(name), memoryNeeded(progress.needs));
     showLoad(progress);
   };
   try {
@@ -60,25 +61,31 @@ function leaveExample() {
   app.example = null;
 }
 
-const PHASES = {
-  open: 'Reading the header',
-  wait: 'Waiting for another tab, which downloads this model',
-  download: 'Downloading',
-  load: 'Onto the GPU',
-  ready: 'Loaded',
-};
-
 export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, etaSeconds, note }) {
   if (note) showNote(note);
   const known = total > 0;
-  const rate = bytesPerSecond ? `, ${bytes(bytesPerSecond)}/s` : '';
-  const left = etaSeconds === null ? '' : `, about ${duration(etaSeconds)} left`;
-  const amount = known ? `: ${bytes(loaded)} of ${bytes(total)}${rate}${left}` : '…';
-  loadProgress.show(known ? loaded / total : null, `${PHASES[phase]}${amount}`);
+  const rate = bytesPerSecond ? words.model.rate(bytesPerSecond) : '';
+  const left = etaSeconds === null ? '' : words.model.left(etaSeconds);
+  const amount = known ? words.model.amount(loaded, total) + rate + left : '…';
+  speakQuarter(phase, known ? Math.floor((4 * loaded) / total) : 0);
+  loadProgress.show(known ? loaded / total : null, words.model[phase] + amount);
   if (known) document.title = `[${Math.floor((100 * loaded) / total)}%] Wordbrush`;
 }
 
+let spoken = { phase: '', quarter: 0 };
+
+// A screen reader hears of a long load four times, not at each change of the line.
+function speakQuarter(phase, quarter) {
+  if (phase === 'ready') [phase, quarter] = [spoken.phase, 4]; // What is ready is no longer counted.
+  if (!['download', 'load'].includes(phase)) return;
+  if (phase !== spoken.phase || quarter < spoken.quarter) spoken = { phase, quarter: 0 };
+  if (quarter === spoken.quarter) return;
+  spoken.quarter = quarter;
+  $('load-milestones').textContent = words.model.quarter(25 * quarter, words.model[phase]);
+}
+
 export function endLoad() {
+  spoken = { phase: '', quarter: 0 };
   loadProgress.hide();
   $('stop-loading').hidden = true;
   document.title = 'Wordbrush';
@@ -89,26 +96,27 @@ export function showNote(sentence) {
 }
 
 export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
-  return `It takes about ${bytes(gpuPeakBytes)} of the GPU’s memory: ${bytes(weightBytes)} for its weights, the rest to make a picture of 512×512`;
+  return words.model.takes(bytes(gpuPeakBytes), bytes(weightBytes));
 }
 
-function showModel() {
+export function showModel() {
   showShelf();
   $('model').classList.toggle('filled', app.sd !== null);
   if (!app.sd) {
-    $('model-status').textContent = 'No model yet.';
+    $('model-status').textContent = words.model.none;
     $('memory').textContent = '';
     return;
   }
-  const where = app.sd.device === 'cpu' ? 'on the CPU' : 'on the GPU';
-  $('model-status').textContent = `${modelName(app.source)} is loaded (${bytes(app.sd.bytes)}, ${app.sd.adapter.storage} ${where})${app.vae ? `, with the VAE ${app.vae.name}` : ''}${app.taesd ? `, beside it ${app.taesd.name}` : ''}.`;
+  const { loaded, withVae, withTaesd } = words.model;
+  const beside = (app.vae ? withVae(app.vae.name) : '') + (app.taesd ? withTaesd(app.taesd.name) : '');
+  $('model-status').textContent = `${loaded(modelName(app.source), bytes(app.sd.bytes), app.sd.adapter.storage, app.sd.device === 'cpu')}${beside}.`;
   showMemory();
 }
 
 export async function loadVae(file) {
   messages.clear('vae');
   showNote('');
-  if (!app.sd) return messages.show('vae', 'Load a model first, then its VAE.');
+  if (!app.sd) return messages.show('vae', words.model.vaeFirst);
   const control = new AbortController();
   app.loading ??= control; // a model that is on its way is what Stop is for
   $('stop-loading').hidden = false;
@@ -141,8 +149,8 @@ function offerTaesd(there) {
 export async function showMemory() {
   const memory = await app.sd?.memory().catch(() => null);
   if (!memory) $('memory').textContent = '';
-  else if (app.sd?.device === 'cpu') $('memory').textContent = `Memory: ${bytes(memory.wasmBytes)}.`;
-  else $('memory').textContent = `GPU memory: ${bytes(memory.gpuBytes)} in use, ${bytes(memory.gpuPeakBytes)} at most.`;
+  else if (app.sd?.device === 'cpu') $('memory').textContent = words.model.memory(bytes(memory.wasmBytes));
+  else $('memory').textContent = words.model.gpuMemory(bytes(memory.gpuBytes), bytes(memory.gpuPeakBytes));
 }
 
 // A crashed engine or a lost GPU is answered by loading the model again, once; prompts and settings are the page's and stay.
@@ -155,6 +163,6 @@ export async function recover(error) {
   if (app.source === null || !mayTryAgain()) return;
   await loadModel(app.source);
   if (!app.sd) return;
-  const message = sentences(error.message, 'The model was loaded again; your prompt and settings are kept');
+  const message = sentences(error.message, words.model.again);
   messages.show('picture', { code: error.code, message });
 }

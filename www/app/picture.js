@@ -1,6 +1,6 @@
 // The prompts, counted while they are written, and the picture that is made of them.
 
-import { duration } from '../ui/format.js';
+import { words } from '../text/language.js';
 import { addToGallery } from './gallery.js';
 import { recover, showMemory } from './model.js';
 import { enqueue } from './queue.js';
@@ -26,9 +26,9 @@ export async function countTokens() {
   const mine = ++counting;
   await new Promise((resolve) => { setTimeout(resolve, 250); });
   if (mine !== counting || !app.sd) return;
-  const { prompts, promptSyntax } = form;
+  const { prompts, promptSyntax, seed } = form;
   try {
-    const readings = await Promise.all(prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax })));
+    const readings = await Promise.all(prompts.map((prompt) => app.sd.tokens(prompt, { promptSyntax, seed })));
     if (mine !== counting) return;
     form.show(prompts, readings);
     warn(readings.flatMap(({ warnings }) => warnings));
@@ -45,7 +45,7 @@ function warn(warnings) {
 // Whether pictures can be made; if not, it is said why.
 export function canGenerate() {
   messages.clear('picture');
-  if (!app.sd) messages.show('picture', app.loading ? 'The model is still loading.' : 'Drop or choose a model first.');
+  if (!app.sd) messages.show('picture', app.loading ? words.model.stillLoading : words.model.first);
   return app.sd !== null;
 }
 
@@ -58,23 +58,23 @@ export async function generate() {
   await enqueue(async (signal) => {
     const result = await makePicture(options, signal);
     if (!result) return;
-    $('milestones').textContent = 'The picture is ready.';
-    for (const { png, params } of result.images) addToGallery(png, `${params.prompt || 'no prompt'}, seed ${params.seed}`);
+    $('milestones').textContent = words.picture.ready;
+    for (const { png, params } of result.images) addToGallery(png, words.picture.seed(params.prompt || words.picture.noPrompt, params.seed));
   });
 }
 
 // One picture, told as it is made, or null. `told` is said before each step.
 export async function makePicture(options, signal, told = '') {
   if (!canGenerate()) return null;
-  progress.show(null, `${told}Reading the prompt, preparing the ${app.sd.device === 'cpu' ? 'CPU' : 'GPU'}…`);
-  if (!told) $('milestones').textContent = 'Making a picture.';
+  progress.show(null, told + words.picture.preparing(app.sd.device === 'cpu'));
+  if (!told) $('milestones').textContent = words.picture.begins;
   const picture = app.sd.generate(options, { signal, preview: $('picture').wantsPreviews });
   app.made = picture.then(() => {}, () => {});
   try {
     for await (const event of picture) showEvent(event, told);
     return await picture;
   } catch (error) {
-    if (signal.aborted) $('milestones').textContent = 'Stopped.';
+    if (signal.aborted) $('milestones').textContent = words.picture.stopped;
     else {
       messages.show('picture', error);
       await recover(error);
@@ -94,16 +94,15 @@ function showEvent(event, told) {
   } else if (event.type === 'step') {
     // Decoding counts as one more step.
     const fraction = event.step / (event.steps + 1);
-    const left = event.etaSeconds === null ? '' : `, about ${duration(event.etaSeconds)} left`;
-    const larger = event.pass === 2 ? ' of the second pass' : '';
-    progress.show(fraction, `${told}Step ${event.step} of ${event.steps}${larger}${left}`);
+    const left = event.etaSeconds === null ? '' : words.model.left(event.etaSeconds);
+    const larger = event.pass === 2 ? words.picture.secondPass : '';
+    progress.show(fraction, told + words.picture.step(event.step, event.steps) + larger + left);
     if (event.preview) $('picture').preview(event.preview);
     document.title = `[${Math.floor(100 * fraction)}%] Wordbrush`;
     const quarter = (step) => Math.floor((4 * step) / event.steps);
-    if (!told && quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = `Step ${event.step} of ${event.steps}`;
+    if (!told && quarter(event.step) > quarter(event.step - 1)) $('milestones').textContent = words.picture.step(event.step, event.steps);
   } else if (event.type === 'decode') {
-    const which = event.pictures > 1 ? `picture ${event.picture + 1} of ${event.pictures}` : 'the result';
-    progress.show(null, `${told}Turning ${which} into pixels…`);
+    progress.show(null, told + words.picture.decoding(event.picture + 1, event.pictures));
   } else if (event.type === 'done') {
     $('picture').show(event.result);
     startAgain = event.result.png;

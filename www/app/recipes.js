@@ -1,6 +1,7 @@
 // Recipes: read from pictures and texts into the form, and copied from a picture that was made.
 
 import { readRecipe, recipeText } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { saysItHoldsEmbedding } from '../ui/files.js';
 import { usualSettings } from '../ui/prompt_form.js';
 import { missingEmbeddings } from '../ui/recipe_panel.js';
@@ -36,7 +37,7 @@ function templatesOf({ promptSyntax, prompt, template, negativePrompt, negativeT
 
 export function showRecipe() {
   if (!app.recipe) return;
-  const missing = app.sd ? missingEmbeddings(app.recipe.recipe, app.sd.embeddings) : app.recipe.recipe.embeddings.map(({ name }) => `It uses the embedding ${name}.`);
+  const missing = app.sd ? missingEmbeddings(app.recipe.recipe, app.sd.embeddings) : app.recipe.recipe.embeddings.map(({ name }) => words.recipe.uses(name));
   $('recipe').show(app.recipe.from, [...app.recipe.refused, ...missing, ...app.recipe.recipe.notes]);
 }
 
@@ -50,7 +51,7 @@ export async function takePicture(file) {
     if (!error) return countTokens();
     recover(error);
   }
-  const hint = app.sd ? undefined : 'If it hides an embedding in its pixels, load a model first and drop it again';
+  const hint = app.sd ? undefined : words.recipe.hidden;
   return useRecipe(file, file.name, hint);
 }
 
@@ -72,8 +73,8 @@ export async function prepareCopies(png) {
 export async function copyRecipe(name) {
   try {
     await navigator.clipboard.writeText(copies[name]);
-    $('copied').textContent = 'Copied.';
+    $('copied').textContent = words.page.copied;
   } catch (error) {
-    messages.show('copy', `The browser does not let this page copy: ${error.message}`);
+    messages.show('copy', words.page.cannotCopy(error.message));
   }
 }

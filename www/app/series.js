@@ -1,6 +1,7 @@
 // Series of pictures that differ in one thing or two: an embedding compared, its strengths, grids.
 
 import { readRecipe, recipeText, samplers, writeRecipe } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { drawSheet } from '../ui/sheet.js';
 import { comparison, plan, randomSeed, readAxis } from '../text/grid_plan.js';
 import { addToGallery } from './gallery.js';
@@ -13,27 +14,27 @@ const STRENGTHS = '0.5-1.5 (+0.25)';
 const NOTHING = { type: '', typed: '' };
 
 export const compare = (name) => trying(async () => {
-  const request = { title: `${name}: with, without, as words`, subject: name, x: comparison(name), y: await axis(NOTHING) };
+  const request = { title: words.series.withWithoutWords(name), subject: name, x: comparison(name), y: await axis(NOTHING) };
   const made = await planned(request);
   // Where a bare name calls the embedding, words that are its name do too.
-  const words = made.cells.at(-1).options;
-  const used = await Promise.all(['prompt', 'negativePrompt'].map((field) => tokensOf(words[field], words.promptSyntax)));
+  const asWords = made.cells.at(-1).options;
+  const used = await Promise.all(['prompt', 'negativePrompt'].map((field) => tokensOf(asWords[field], asWords.promptSyntax)));
   if (used.every((reading) => !reading.used.includes(name))) return begin(request.title, made);
   request.x.values.pop();
-  return begin(`${name}: with and without`, await planned(request), ' As words it is called too in this syntax.');
+  return begin(words.series.withWithout(name), await planned(request), words.series.wordsCallToo);
 });
 
 export const sweep = (name) => trying(async () => {
-  const title = `${name}: strengths`;
+  const title = words.series.strengths(name);
   return begin(title, await planned({ subject: name, x: await axis({ type: 'weight', typed: STRENGTHS }), y: await axis(NOTHING) }));
 });
 
 // As <picture-series> asks for it: {subject, x, y}.
 export const grid = ({ subject, x, y }) => trying(async () => {
-  if (x.type === '' && y.type === '') throw new Error('Choose what to try in the columns or the rows.');
-  if (x.type === y.type) throw new Error('Columns and rows try the same.');
+  if (x.type === '' && y.type === '') throw new Error(words.series.chooseAxis);
+  if (x.type === y.type) throw new Error(words.series.sameAxes);
   const aboutOne = [x, y].some(({ type }) => ['embedding', 'weight'].includes(type));
-  return begin('X/Y grid', await planned({ subject: aboutOne ? subject : null, x: await axis(x), y: await axis(y) }));
+  return begin(words.series.grid, await planned({ subject: aboutOne ? subject : null, x: await axis(x), y: await axis(y) }));
 });
 
 async function trying(work) {
@@ -71,7 +72,7 @@ async function planned({ subject, x, y }) {
   const readings = await Promise.all([base.prompt, base.negativePrompt].map((prompt) => tokensOf(prompt, base.promptSyntax)));
   const calls = readings.map((reading) => reading.calls);
   const first = calls.flat().find(({ name }) => name !== null)?.name;
-  if (subject === '' && !first) throw new Error('No prompt calls an embedding: choose the one to try.');
+  if (subject === '' && !first) throw new Error(words.series.noSubject);
   return plan({ base, calls, subject: subject === '' ? first : subject, x, y });
 }
 
@@ -80,8 +81,8 @@ function begin(title, made, note = '') {
   enqueue(async (signal) => {
     const count = await makeSeries(title, made, signal);
     const all = made.cells.length;
-    if (count === 0) $('series').tell('No picture was made.');
-    else $('series').tell((count < all ? `Stopped after ${count} of ${all}.` : `${all} pictures.`) + note);
+    if (count === 0) $('series').tell(words.series.noPicture);
+    else $('series').tell((count < all ? words.series.stopped(count, all) : words.series.made(all)) + note);
   });
 }
 
@@ -92,9 +93,9 @@ async function makeSeries(title, { columns, rows, cells, extra }, signal) {
   const pngs = [];
   const quarter = (count) => Math.floor((4 * count) / cells.length);
   for (const [i, { options }] of cells.entries()) {
-    const which = `${i + 1} of ${cells.length}`;
+    const which = words.series.which(i + 1, cells.length);
     // This is spoken, the progress is not.
-    if (i === 0 || quarter(i) > quarter(i - 1)) series.tell(`Making ${which}.`);
+    if (i === 0 || quarter(i) > quarter(i - 1)) series.tell(words.series.making(which));
     const result = await makePicture(options, signal, `${which}: `);
     if (!result) break;
     pngs.push(result.png);

@@ -1,6 +1,7 @@
 // Models in the browser's storage: looked up, downloaded, opened, kept, deleted.
 
 import { modelNeeds, modelStore } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { readAddress } from '../ui/addresses.js';
 import { bytes, sentences } from '../ui/format.js';
 import { endLoad, loadModel, loadVae, memoryNeeded, showLoad, showNote } from './model.js';
@@ -31,11 +32,11 @@ export async function lookUp({ address, kind }) {
   let found;
   try {
     found = { ...readAddress(address, location.origin), kind };
-    shelf.say(`Looking at ${found.name}…`);
+    shelf.say(words.shelf.looking(found.name));
     const needs = kind === 'model' ? await modelNeeds(found.url) : null;
     const { usage, quota } = await modelStore.room();
-    const room = quota ? `This browser’s storage has ${bytes(quota - usage)} free` : '';
-    const download = needs && `${bytes(needs.fileBytes)} to download`;
+    const room = quota ? words.shelf.free(bytes(quota - usage)) : '';
+    const download = needs && words.shelf.toDownload(bytes(needs.fileBytes));
     shelf.say(sentences(`${found.name}${download ? `: ${download}` : ''}`, needs && memoryNeeded(needs), room), found);
   } catch (error) {
     shelf.say('');
@@ -55,13 +56,13 @@ export const keepModel = () => store(app.source, app.source.name, 'model');
 // Into the store, without loading.
 function store(source, name, kind) {
   return aboutShelf(async () => {
-    if (app.loading) throw new Error('Something is being loaded: wait for it, or stop it.');
+    if (app.loading) throw new Error(words.shelf.busy);
     const control = new AbortController();
     app.loading = control;
     $('stop-loading').hidden = false;
     try {
       await modelStore.add(source, { kind, signal: control.signal, onProgress: showLoad });
-      shelf.say(`${name} is in this browser now.`);
+      shelf.say(words.shelf.isHere(name));
     } catch (error) {
       if (!control.signal.aborted) throw error;
     } finally {
@@ -78,6 +79,6 @@ export async function openStored({ key, name, kind }) {
 export const removeStored = ({ key }) => aboutShelf(() => modelStore.remove(key));
 
 export async function persist() {
-  if (!await modelStore.persist()) showNote('The browser does not promise to keep what is stored: it decides by how often the page is used. An installed page is kept.');
+  if (!await modelStore.persist()) showNote(words.shelf.noPromise);
   await showShelf();
 }

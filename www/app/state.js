@@ -18,6 +18,6 @@ export const app = {
   recipe: null, // {recipe, from, refused}: the one that filled the form
 };
 
-// Embedding File → {path, names: Set of those it gave, or null while it waits for a model, other: why it does not fit this
-// one, key in the store}.
+// Embedding File → {path, folder and preview (see ui/store.js), names: Set of those it gave, or null while it waits for a model, other: whether it belongs to
+// another model than this one, key in the store}.
 export const kept = new Map();

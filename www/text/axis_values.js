@@ -1,6 +1,8 @@
 // Values as A1111's "X/Y/Z plot" takes them: lists with commas; of numbers also 1-5, 1-5 (+2) and 1-10 [5].
 // A range ends where it says: A1111 goes one step beyond it where the steps do not meet its end.
 
+import { words } from './language.js';
+
 const MOST = 100;
 const NUMBER = String.raw`[+-]?(?:\d+(?:\.\d*)?|\.\d+)`;
 const ONE = new RegExp(`^${NUMBER}$`);
@@ -29,7 +31,7 @@ export function numberValues(text) {
 // Whole numbers of any size, as decimal strings: seeds go up to 2⁶⁴ − 1.
 export function wholeValues(text) {
   const whole = (number) => {
-    if (decimals(number) > 0) throw new Error(`${number} is no whole number.`);
+    if (decimals(number) > 0) throw new Error(words.series.notWhole(number));
     return BigInt(number.replace(/^\+|\.$/g, ''));
   };
   return limited(parts(text).flatMap((part) => {
@@ -37,7 +39,7 @@ export function wholeValues(text) {
     const [from, to, step = '1', count] = range(part);
     const [first, last, by] = [whole(from), whole(to), whole(step)];
     if (count !== undefined) return spread(0, Number(last - first), count).map((value) => first + BigInt(Math.trunc(value)));
-    if (by === 0n) throw new Error(`“${part}” never ends.`);
+    if (by === 0n) throw new Error(words.series.endless(part));
     const length = steps(Number((last - first) / by) + ((last - first) * by < 0n ? -1 : 0), part);
     return Array.from({ length }, (_, i) => first + BigInt(i) * by);
   })).map(String);
@@ -49,14 +51,14 @@ function parts(text) {
 
 function range(part) {
   const [, from, to, step, count] = RANGE.exec(part) ?? [];
-  if (from === undefined) throw new Error(`“${part}” is neither a number nor a range like 1-5, 1-5 (+2) or 1-10 [5].`);
+  if (from === undefined) throw new Error(words.series.noRange(part));
   return [from, to, step, count];
 }
 
 function steps(last, part) {
   const length = Math.floor(last) + 1;
-  if (!Number.isFinite(length)) throw new Error(`“${part}” never ends.`);
-  if (length < 1) throw new Error(`“${part}” holds no number.`);
+  if (!Number.isFinite(length)) throw new Error(words.series.endless(part));
+  if (length < 1) throw new Error(words.series.noNumber(part));
   return tooMany(length);
 }
 
@@ -67,7 +69,7 @@ function spread(first, last, count) {
 }
 
 function tooMany(count) {
-  if (count > MOST) throw new Error(`These are ${count} values; at most ${MOST} can be tried.`);
+  if (count > MOST) throw new Error(words.series.tooManyValues(count, MOST));
   return count;
 }
 

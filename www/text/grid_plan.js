@@ -1,31 +1,36 @@
 // Which pictures a comparison or a grid is made of: rows and columns, the options of each picture, and what A1111 calls it all.
 
 import { numberValues, textValues, wholeValues } from './axis_values.js';
+import { words } from './language.js';
 import { append, callOf, replaceCalls, replaceGroups, takeOut, weighted, wordsOf } from './prompt_edit.js';
 
 export const MOST_PICTURES = 100;
 
-// What can be tried: its name, A1111's name for it, how its values are read, and an example.
+// In the language of the page.
+export const axisTitle = (type) => words.series[type] ?? words.form[type];
+export const axisExample = (type) => AXES.get(type)?.example ?? words.series.embeddingExample;
+
+// What can be tried: A1111's name for it, how its values are read, and an example.
 export const AXES = new Map(Object.entries({
-  embedding: { title: 'Embedding', read: textValues, example: 'one, another' },
-  weight: { title: 'Weight', read: numberValues, example: '0.5-1.5 (+0.25)' },
-  seed: { title: 'Seed', a1111: 'Seed', read: wholeValues, example: '1-4' },
-  steps: { title: 'Steps', a1111: 'Steps', read: (text) => wholeValues(text).map(Number), example: '10, 20-40 [3]' },
-  cfg: { title: 'CFG', a1111: 'CFG Scale', read: numberValues, example: '2-8 (+2)' },
-  sampler: { title: 'Sampler', a1111: 'Sampler', read: textValues, example: 'euler, dpmpp_2m' },
+  embedding: { own: 'Embedding', read: textValues },
+  weight: { own: 'Weight', read: numberValues, example: '0.5-1.5 (+0.25)' },
+  seed: { a1111: 'Seed', read: wholeValues, example: '1-4' },
+  steps: { a1111: 'Steps', read: (text) => wholeValues(text).map(Number), example: '10, 20-40 [3]' },
+  cfg: { a1111: 'CFG Scale', read: numberValues, example: '2-8 (+2)' },
+  sampler: { a1111: 'Sampler', read: textValues, example: 'euler, dpmpp_2m' },
 }));
 
 // An axis as it was typed. `find` looks up what is named: {embedding, sampler}, each name → its own name, or null.
 export async function readAxis(type, typed, find) {
   if (type === '') return { type, values: [{ label: '', pick: {} }] };
-  const { title, read } = AXES.get(type);
+  const title = axisTitle(type);
   const values = [];
-  for (const value of read(typed)) {
+  for (const value of AXES.get(type).read(typed)) {
     const known = find[type] ? await find[type](value) : type === 'seed' && value === '-1' ? randomSeed() : value;
-    if (known === null) throw new Error(`There is no ${type} “${value}”.`);
+    if (known === null) throw new Error(words.series.noSuch(title, value));
     values.push({ label: `${title} ${known}`, pick: { [type]: known } });
   }
-  if (values.length === 0) throw new Error(`${title} has no values yet: write some, like ${AXES.get(type).example}.`);
+  if (values.length === 0) throw new Error(words.series.noValues(title, axisExample(type)));
   return { type, typed, values };
 }
 
@@ -35,9 +40,9 @@ export function randomSeed() {
 
 export function comparison(name) {
   const values = [
-    { label: `with ${name}`, pick: {} },
-    { label: `without ${name}`, pick: { without: true } },
-    { label: `as words: ${wordsOf(name)}`, pick: { words: true } },
+    { label: words.series.with(name), pick: {} },
+    { label: words.series.without(name), pick: { without: true } },
+    { label: words.series.asWords(wordsOf(name)), pick: { words: true } },
   ];
   return { type: 'embedding', typed: 'with, without, as words', values };
 }
@@ -46,7 +51,7 @@ export function comparison(name) {
 // where neither prompt calls it, the prompt is made to.
 export function plan({ base, calls, subject, x, y }) {
   const count = x.values.length * y.values.length;
-  if (count > MOST_PICTURES) throw new Error(`These are ${count} pictures; at most ${MOST_PICTURES} are made at once.`);
+  if (count > MOST_PICTURES) throw new Error(words.series.tooManyPictures(count, MOST_PICTURES));
   const start = withSubject(base, calls, subject);
   const cells = y.values.flatMap((row) => x.values.map((column) => ({ options: optionsOf(start, subject, { ...row.pick, ...column.pick }) })));
   const labels = (axis) => axis.values.map(({ label }) => label);
@@ -62,10 +67,10 @@ function withSubject(base, calls, subject) {
   return { base: { ...base, prompt }, own: [[{ start, end, groupStart: start, groupEnd: end, name: subject }], []] };
 }
 
-function optionsOf({ base, own }, subject, { embedding, weight, without, words, ...others }) {
+function optionsOf({ base, own }, subject, { embedding, weight, without, words: asWords, ...others }) {
   const edited = (text, calls) => {
     if (without) return takeOut(text, calls);
-    if (words) return replaceCalls(text, calls, () => wordsOf(subject));
+    if (asWords) return replaceCalls(text, calls, () => wordsOf(subject));
     const call = callOf(embedding ?? subject ?? '', base.promptSyntax);
     if (weight !== undefined) return replaceGroups(text, calls, () => weighted(call, weight));
     return embedding === undefined ? text : replaceCalls(text, calls, () => call);
@@ -111,10 +116,10 @@ function searches({ base, own }, subject, { type, values }) {
 
 function keys(letter, axis, terms) {
   if (axis.type === '') return [];
-  const { a1111, title } = AXES.get(axis.type);
+  const { a1111, own } = AXES.get(axis.type);
   if (terms) return [[`${letter} Type`, 'Prompt S/R'], [`${letter} Values`, terms.map(quoted).join(', ')]];
   const fixed = axis.type === 'seed' && /(?:^|,)\s*-1\s*(?:,|$)/.test(axis.typed) ? [[`Fixed ${letter} Values`, axis.values.map(({ pick }) => pick.seed).join(', ')]] : [];
-  return [[`${letter} Type`, a1111 ?? title], [`${letter} Values`, axis.typed], ...fixed];
+  return [[`${letter} Type`, a1111 ?? own], [`${letter} Values`, axis.typed], ...fixed];
 }
 
 function quoted(value) {

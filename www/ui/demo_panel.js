@@ -1,22 +1,27 @@
 // <demo-panel>: the built-in model and its examples. Fires "load", "example" with the example, "embedding" with a name.
 
+import { language, words } from '../text/language.js';
 import { element } from './dom.js';
 
 // The type under which an example embedding is dragged.
 export const DEMO_EMBEDDING = 'application/x-wordbrush-embedding';
 
+// Its texts in the language of the page, where the index has them.
+const inLanguage = (entry) => ({ ...entry, ...entry[language] });
+
 class DemoPanel extends HTMLElement {
   show({ model, embeddings, examples }) {
     const fire = (type, detail) => () => this.dispatchEvent(new CustomEvent(type, { detail }));
-    const load = element('button', { type: 'button', className: 'primary', textContent: `Load the built-in model (${model.size})` });
+    const load = element('button', { type: 'button', className: 'primary', textContent: words.demo.load(model.size) });
     load.addEventListener('click', fire('load'));
     const plays = examples.map((example) => {
-      const play = element('button', { type: 'button', textContent: example.title, title: example.prompt });
+      const play = element('button', { type: 'button', textContent: inLanguage(example).title, title: example.prompt });
       play.addEventListener('click', fire('example', example));
       return play;
     });
-    const chips = embeddings.map(({ name, file, about }) => {
-      const chip = element('button', { type: 'button', className: 'name', textContent: file.split('/').pop(), title: about, draggable: true });
+    const chips = embeddings.map((embedding) => {
+      const { name, file } = embedding;
+      const chip = element('button', { type: 'button', className: 'name', textContent: file.split('/').pop(), title: inLanguage(embedding).about, draggable: true });
       chip.addEventListener('click', fire('embedding', name));
       chip.addEventListener('dragstart', ({ dataTransfer }) => {
         dataTransfer.setData(DEMO_EMBEDDING, name);
@@ -31,11 +36,11 @@ class DemoPanel extends HTMLElement {
       return made;
     };
     this.replaceChildren(
-      element('p', { textContent: model.about }),
-      group('Built-in model', '', load),
-      group('Examples', 'Examples', ...plays),
-      group('Example embeddings', 'Embeddings', ...chips),
-      element('p', { className: 'quiet', textContent: 'An example makes its picture at once; an embedding is clicked to be added, or dragged into the prompt.' }),
+      element('p', { textContent: inLanguage(model).about }),
+      group(words.demo.model, '', load),
+      group(words.demo.examples, words.demo.examples, ...plays),
+      group(words.demo.exampleEmbeddings, words.demo.embeddings, ...chips),
+      element('p', { className: 'quiet', textContent: words.demo.how }),
     );
     this.closest('section').hidden = false;
   }

@@ -1,5 +1,6 @@
 // <embedding-maker>: embeddings without training. Fires "make" with what craftEmbedding takes.
 
+import { words } from '../text/language.js';
 import { button, element } from './dom.js';
 
 class EmbeddingMaker extends HTMLElement {
@@ -46,13 +47,16 @@ class EmbeddingMaker extends HTMLElement {
   }
 
   #addTerm() {
-    const select = element('select', { className: 'of' });
-    select.setAttribute('aria-label', 'Embedding');
+    const select = element('select', { className: 'of', ariaLabel: words.maker.embedding });
+    select.setAttribute('data-say-aria-label', 'maker.embedding');
     this.#fill(select);
     const factor = element('input', { type: 'number', step: 'any', value: '0.5' });
-    factor.setAttribute('aria-label', 'Factor');
+    factor.setAttribute('aria-label', words.maker.factor);
+    factor.setAttribute('data-say-aria-label', 'maker.factor');
     factor.dataset.kinds = 'mix';
-    const row = element('div', { className: 'together' }, factor, select, button('✕', 'Take this line out', () => row.remove()));
+    const remove = button('✕', words.maker.removeLine, () => row.remove());
+    for (const attribute of ['title', 'aria-label']) remove.setAttribute(`data-say-${attribute}`, 'maker.removeLine');
+    const row = element('div', { className: 'together' }, factor, select, remove);
     this.#terms.append(row);
     this.#showKind(this.querySelector('[name="kind"]').value);
   }

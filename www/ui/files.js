@@ -1,11 +1,16 @@
 // Files that were dropped or chosen: collected from folders, then told apart by their content.
 
+import { words } from '../text/language.js';
+
 // Larger than any embedding (the engine's own limit is the same): a checkpoint, or something that claims to be one.
 const EMBEDDING_LIMIT = 32 * 1024 * 1024;
 const CHECKPOINT_NAMES = /"(?:model\.diffusion_model|cond_stage_model|conditioner|down_blocks)\./;
 const VAE_NAMES = /"(?:first_stage_model\.)?(?:decoder|encoder)\.conv_in\./;
 const TAESD_NAMES = /"(?:(?:taesd_)?decoder\.(?:layers\.)?)?\d+\.conv\.0\./;
 const HEADER_LIMIT = 64 * 1024 * 1024;
+const EMBEDDING_NAME = /\.(safetensors|pt|bin)$/i;
+const PICTURE_NAME = /(\.preview)?\.(png|jpe?g|webp)$/i;
+const PREVIEW_SIDE = 256;
 const RECIPE_TEXT = /^\s*\{|(?:^|\n)\s*Steps: \d/;
 const TEXT_LIMIT = 4 * 1024 * 1024;
 
@@ -68,6 +73,39 @@ async function kindOf(file) {
   return file.size > EMBEDDING_LIMIT ? 'models' : 'embeddings';
 }
 
+// Folders hold other files too.
+export const mayHoldEmbedding = ({ name }) => EMBEDDING_NAME.test(name) || PICTURE_NAME.test(name);
+
+// Pictures that show what an embedding beside them does, as A1111 keeps them: name.png or name.preview.png beside name.pt. Gives
+// them by the embeddings' files, and the other files.
+export async function takePreviews(files) {
+  const pathOf = (file) => file.webkitRelativePath || file.name;
+  const owners = new Map(files.filter(({ name }) => EMBEDDING_NAME.test(name)).map((file) => [pathOf(file).replace(EMBEDDING_NAME, ''), file]));
+  const previews = new Map();
+  const rest = [];
+  for (const file of files) {
+    const owner = PICTURE_NAME.test(file.name) ? owners.get(pathOf(file).replace(PICTURE_NAME, '')) : undefined;
+    if (!owner || await saysItHoldsEmbedding(file).catch(() => false)) rest.push(file);
+    else if (!previews.has(owner) || /\.preview\./i.test(file.name)) previews.set(owner, file);
+  }
+  return { previews, rest };
+}
+
+// A picture, small enough to be kept for each of thousands; null for what is none.
+export async function thumbnail(file) {
+  if (!PICTURE_NAME.test(file.name)) return null;
+  try {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(1, PREVIEW_SIDE / Math.max(picture.width, picture.height));
+    const canvas = new OffscreenCanvas(Math.max(1, Math.round(picture.width * scale)), Math.max(1, Math.round(picture.height * scale)));
+    canvas.getContext('2d').drawImage(picture, 0, 0, canvas.width, canvas.height);
+    picture.close();
+    return await canvas.convertToBlob({ type: 'image/webp', quality: 0.8 });
+  } catch {
+    return null;
+  }
+}
+
 // Whether a picture says in its metadata that it holds an embedding; one that hides it in its pixels needs the engine.
 export async function saysItHoldsEmbedding(file) {
   if (file.size > EMBEDDING_LIMIT) return false;
@@ -76,5 +114,5 @@ export async function saysItHoldsEmbedding(file) {
 
 export function modelName(source) {
   if (!Array.isArray(source)) return source.name;
-  return source[0].webkitRelativePath.split('/')[0] || 'the folder';
+  return source[0].webkitRelativePath.split('/')[0] || words.model.theFolder;
 }

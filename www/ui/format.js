@@ -1,13 +1,18 @@
 // Numbers as people read them, and names that are safe as file names.
 
+// In the language of the page, with so many places behind the point.
+export function number(value, places) {
+  return value.toLocaleString(globalThis.document?.documentElement.lang || 'en', { useGrouping: false, minimumFractionDigits: places ?? 0, maximumFractionDigits: places ?? 20 });
+}
+
 export function bytes(count) {
-  if (count < 1024 * 1024) return `${(count / 1024).toFixed(1)} KiB`;
-  if (count < 1024 ** 3) return `${(count / 1024 ** 2).toFixed(1)} MiB`;
-  return `${(count / 1024 ** 3).toFixed(2)} GiB`;
+  if (count < 1024 * 1024) return `${number(count / 1024, 1)} KiB`;
+  if (count < 1024 ** 3) return `${number(count / 1024 ** 2, 1)} MiB`;
+  return `${number(count / 1024 ** 3, 2)} GiB`;
 }
 
 export function duration(seconds) {
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 10) return `${number(seconds, 1)} s`;
   if (seconds < 100) return `${Math.round(seconds)} s`;
   return `${Math.round(seconds / 60)} min`;
 }

@@ -1,5 +1,7 @@
 // Pictures kept in the browser's IndexedDB between visits: {id, png, title}. A PNG carries its recipe itself.
 
+import { words } from '../text/language.js';
+
 const NAME = 'wordbrush';
 const PICTURES = 'pictures';
 
@@ -11,7 +13,7 @@ function open() {
     request.onupgradeneeded = () => request.result.createObjectStore(PICTURES, { keyPath: 'id', autoIncrement: true });
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error('another tab has an older version of this page open'));
+    request.onblocked = () => reject(new Error(words.gallery.otherTab));
   }).catch((error) => {
     opening = null;
     throw error;
@@ -25,7 +27,7 @@ async function inStore(mode, work) {
   const request = work(transaction.objectStore(PICTURES));
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve(request.result);
-    transaction.onabort = () => reject(transaction.error ?? new DOMException('The storage was interrupted.', 'AbortError'));
+    transaction.onabort = () => reject(transaction.error ?? new DOMException(words.gallery.interrupted, 'AbortError'));
   });
 }
 

@@ -1,5 +1,6 @@
 // <message-list>: problems, one for each topic, until dismissed or solved. Texts may come from files: textContent only.
 
+import { words } from '../text/language.js';
 import { sentences } from './format.js';
 
 class MessageList extends HTMLElement {
@@ -14,7 +15,7 @@ class MessageList extends HTMLElement {
     const close = document.createElement('button');
     close.type = 'button';
     close.textContent = '✕';
-    close.setAttribute('aria-label', 'Dismiss');
+    close.setAttribute('aria-label', words.page.dismiss);
     close.addEventListener('click', () => this.clear(topic));
     box.append(text, close);
     this.append(box);

@@ -1,11 +1,17 @@
 // <picture-frame>: the newest pictures, what they were made from, and their downloads; before that, previews. The first is the
 // large one. A download fires "save" with {png, name}; who does it otherwise cancels the event.
 
+import { words } from '../text/language.js';
 import { element } from './dom.js';
-import { duration, fileName } from './format.js';
+import { fileName } from './format.js';
 
 class PictureFrame extends HTMLElement {
   #urls = [];
+  #shown = null; // {images, seconds}
+
+  connectedCallback() {
+    document.addEventListener('language', () => this.#shown && this.show(this.#shown));
+  }
 
   // As `generate` takes it.
   get wantsPreviews() {
@@ -31,18 +37,16 @@ class PictureFrame extends HTMLElement {
   }
 
   show({ images, seconds }) {
+    this.#shown = { images, seconds };
     const old = this.#urls;
     this.#urls = images.map(({ png }) => URL.createObjectURL(png));
     const [{ params }] = images;
     this.#fill(this.querySelector('figure img'), this.querySelector('a'), images, 0);
     this.#reveal(this.querySelector('figure img'));
-    const made = images.length > 1 ? `${images.length} pictures made` : 'made';
-    this.querySelector('figcaption').textContent =
-      `${params.width}×${params.height}, ${params.steps} ${params.steps === 1 ? 'step' : 'steps'}, CFG ${params.cfg}, ${params.sampler}, ${params.scheduler}, ` +
-      `seed ${params.seed}, ${made} in ${duration(seconds)}`;
+    this.querySelector('figcaption').textContent = words.picture.caption(params, images.length, seconds);
     this.querySelector('.others').replaceChildren(...images.slice(1).map((_, i) => {
       const picture = element('img');
-      const link = element('a', { className: 'button', textContent: `Download picture ${i + 2}` });
+      const link = element('a', { className: 'button', textContent: words.picture.downloadOther(i + 2) });
       this.#fill(picture, link, images, i + 1);
       return element('figure', {}, picture, link);
     }));
@@ -51,9 +55,8 @@ class PictureFrame extends HTMLElement {
 
   #fill(picture, link, images, i) {
     const { params } = images[i];
-    const which = images.length > 1 ? ` ${i + 1} of ${images.length}` : '';
     Object.assign(picture, { src: this.#urls[i], width: params.width, height: params.height, hidden: false });
-    picture.alt = `Generated picture${which}: ${params.prompt || 'no prompt'}`;
+    picture.alt = words.picture.generated(params.prompt || words.picture.noPrompt, i + 1, images.length);
     const name = fileName(`wordbrush-${params.seed}${i > 0 ? `-${i + 1}` : ''}.png`);
     const save = () => this.dispatchEvent(new CustomEvent('save', { detail: { png: images[i].png, name }, cancelable: true }));
     Object.assign(link, { href: this.#urls[i], download: name, hidden: false, onclick: save });

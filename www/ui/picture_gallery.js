@@ -1,6 +1,7 @@
 // <picture-gallery>: the pictures made so far, newest first; one of them can be opened. Fires "settings", "seed", "copy" and
 // "delete" with the picture, "save" with {png, name}. Titles may come from files: textContent and properties only.
 
+import { words } from '../text/language.js';
 import { element } from './dom.js';
 import { pictureName } from './format.js';
 
@@ -23,6 +24,7 @@ class PictureGallery extends HTMLElement {
       this.#most += AT_ONCE;
       this.#render();
     });
+    document.addEventListener('language', () => this.#render());
     this.querySelector('.tiles').addEventListener('keydown', (event) => this.#key(event));
   }
 
@@ -47,7 +49,7 @@ class PictureGallery extends HTMLElement {
     const left = this.#pictures.length - shown.length;
     const more = this.querySelector('.more-pictures');
     more.hidden = left === 0;
-    more.textContent = `Show older ones (${left})`;
+    more.textContent = words.gallery.older(left);
     if (this.#opened && !this.#pictures.includes(this.#opened)) this.#close();
   }
 

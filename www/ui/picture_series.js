@@ -1,7 +1,8 @@
 // <picture-series>: pictures side by side with what they differ in, and the form of a grid. Fires "grid" with
 // {subject, x, y}, each axis as {type, typed}, and "save" with {png, name}.
 
-import { AXES } from '../text/grid_plan.js';
+import { AXES, axisExample, axisTitle } from '../text/grid_plan.js';
+import { words } from '../text/language.js';
 import { element } from './dom.js';
 import { pictureName } from './format.js';
 
@@ -17,10 +18,13 @@ class PictureSeries extends HTMLElement {
     const form = this.querySelector('form');
     for (const letter of ['x', 'y']) {
       const [type, typed] = [form.elements[`${letter}Type`], form.elements[`${letter}Values`]];
-      type.append(new Option('nothing', ''), ...[...AXES].map(([name, { title }]) => new Option(title, name)));
+      const fill = () => [...type.options].forEach((option) => { option.text = option.value ? axisTitle(option.value) : words.series.nothing; });
+      type.append(...['', ...AXES.keys()].map((name) => new Option('', name)));
+      fill();
+      document.addEventListener('language', fill);
       type.addEventListener('change', () => {
         typed.disabled = type.value === '';
-        typed.placeholder = AXES.get(type.value)?.example ?? '';
+        typed.placeholder = type.value && axisExample(type.value);
       });
     }
     this.querySelector('details').addEventListener('toggle', () => this.#fillNames());
@@ -46,7 +50,7 @@ class PictureSeries extends HTMLElement {
     if (!this.querySelector('details').open) return;
     const { subject } = this.querySelector('form').elements;
     const { value } = subject;
-    subject.replaceChildren(new Option('the prompt’s first', ''), ...this.#names.map((name) => new Option(name)));
+    subject.replaceChildren(new Option(words.series.first, ''), ...this.#names.map((name) => new Option(name)));
     subject.value = this.#names.includes(value) ? value : '';
   }
 

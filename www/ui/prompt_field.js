@@ -2,6 +2,7 @@
 // there, and weighed by Ctrl+Up and Ctrl+Down. Completing follows ARIA's combobox: the focus stays in the prompt.
 
 import { completions, namePlace } from '../text/completions.js';
+import { words } from '../text/language.js';
 import { callOf } from '../text/prompt_edit.js';
 import { WEIGHT_STEP, reweigh } from '../text/prompt_weight.js';
 import { element } from './dom.js';
@@ -37,12 +38,12 @@ class PromptField extends HTMLElement {
     this.#embeddings = embeddings;
   }
 
-  // What the engine reads in `text`: tells its length and marks the names in it.
-  show(text, { tokens, windows, vectors, calls }) {
+  // What the engine reads in `text`: tells its length, what stays of a dynamic prompt, and marks the names in it.
+  show(text, { tokens, windows, vectors, calls, chosen }) {
     this.#reading = { text, calls };
     const room = 75 * windows;
-    const own = vectors ? `, ${vectors} of them ${vectors === 1 ? 'a vector of an embedding' : 'vectors of embeddings'}` : '';
-    this.querySelector('.count').textContent = `${tokens} tokens of ${room}${windows > 1 ? ` in ${windows} windows` : ''}${own}`;
+    this.querySelector('.count').textContent = words.form.tokens(tokens, room, windows) + (vectors ? words.form.ownVectors(vectors) : '');
+    this.querySelector('.chosen').textContent = chosen === undefined ? '' : words.form.chosen(chosen);
     this.#mark(calls);
   }
 
@@ -98,7 +99,7 @@ class PromptField extends HTMLElement {
     this.#place = place;
     const id = (i) => `${this.#list.id}-${i}`;
     this.#list.replaceChildren(...found.map(({ name, vectors }, i) => {
-      const option = element('li', { id: id(i), title: name }, element('span', { textContent: name }), element('span', { className: 'quiet', textContent: vectorsOf(vectors) }));
+      const option = element('li', { id: id(i), title: name }, element('span', { textContent: name }), element('span', { className: 'quiet', textContent: words.embeddings.vectors(vectors) }));
       option.setAttribute('role', 'option');
       option.dataset.name = name;
       return option;
@@ -140,18 +141,18 @@ class PromptField extends HTMLElement {
 
   #found({ name }) {
     const info = this.#embeddings.here.find((embedding) => embedding.name === name);
-    return element('li', { className: 'found', textContent: `✓ ${name}${info ? `, ${vectorsOf(info.vectors)}` : ''}` });
+    return element('li', { className: 'found', textContent: `✓ ${name}${info ? `, ${words.embeddings.vectors(info.vectors)}` : ''}` });
   }
 
   #missing({ written, nearest }) {
     const folded = (name) => name.toLowerCase().replace(/\.(safetensors|pt|bin)$/, '');
     const isThis = (known) => known === folded(written) || known.split('/').pop() === folded(written);
     if (this.#embeddings.elsewhere.map(folded).some(isThis)) {
-      return element('li', { className: 'missing', textContent: `! ${written} belongs to a model of another text width` });
+      return element('li', { className: 'missing', textContent: words.form.otherWidth(written) });
     }
-    const item = element('li', { className: 'missing', textContent: `✗ There is no embedding ${written}.` });
+    const item = element('li', { className: 'missing', textContent: words.form.missing(written) });
     if (nearest) {
-      const use = element('button', { type: 'button', textContent: `Use ${nearest}` });
+      const use = element('button', { type: 'button', textContent: words.form.use(nearest) });
       use.addEventListener('click', () => this.#correct(written, nearest));
       item.append(' ', use);
     }
@@ -167,7 +168,3 @@ class PromptField extends HTMLElement {
   }
 }
 customElements.define('prompt-field', PromptField);
-
-function vectorsOf(count) {
-  return `${count} ${count === 1 ? 'vector' : 'vectors'}`;
-}

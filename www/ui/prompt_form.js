@@ -1,6 +1,7 @@
 // <prompt-form>: the prompts and parameters. Fires "generate", "stop", "empty" (the queue) and "prompts" (when a prompt changes).
 
 import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
+import { words } from '../text/language.js';
 import { element } from './dom.js';
 import './prompt_field.js';
 
@@ -43,14 +44,14 @@ class PromptForm extends HTMLElement {
     // The second click of a double click means nothing more.
     this.querySelector('#generate').addEventListener('click', (event) => event.detail === 2 && event.preventDefault());
     this.querySelector('#empty-queue').addEventListener('click', () => this.dispatchEvent(new Event('empty')));
-    for (const name of ['prompt', 'negativePrompt', 'promptSyntax']) {
+    for (const name of ['prompt', 'negativePrompt', 'promptSyntax', 'seed']) {
       elements[name].addEventListener('input', () => this.dispatchEvent(new Event('prompts')));
     }
     this.querySelector('#stop').addEventListener('click', () => this.dispatchEvent(new Event('stop')));
     this.querySelector('#dice').addEventListener('click', () => {
-      elements.seed.value = crypto.getRandomValues(new Uint32Array(1))[0];
+      this.fill({ seed: crypto.getRandomValues(new Uint32Array(1))[0] });
     });
-    this.querySelector('#reuse-seed').addEventListener('click', () => { elements.seed.value = this.#lastSeed; });
+    this.querySelector('#reuse-seed').addEventListener('click', () => this.fill({ seed: this.#lastSeed }));
     document.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.repeat) this.#generate();
       else if (event.key === 'Escape' && this.#running) this.dispatchEvent(new Event('stop'));
@@ -61,7 +62,9 @@ class PromptForm extends HTMLElement {
   #offerSizes() {
     const { width, height } = this.#form.elements;
     const menu = this.querySelector('#size');
-    menu.append(...SIZES.map(([w, h]) => new Option(`${w} × ${h}`, `${w}x${h}`)), new Option('another', ''));
+    const other = new Option(words.form.otherSize, '');
+    other.dataset.say = 'form.otherSize';
+    menu.append(...SIZES.map(([w, h]) => new Option(`${w} × ${h}`, `${w}x${h}`)), other);
     for (const side of [width, height]) side.addEventListener('input', () => this.#showSize());
     menu.addEventListener('change', () => {
       if (menu.value) [width.value, height.value] = menu.value.split('x');
@@ -88,6 +91,12 @@ class PromptForm extends HTMLElement {
     return this.#form.elements.promptSyntax.value;
   }
 
+  // The seed of the next picture, where it is not a random one; undefined else.
+  get seed() {
+    const seed = this.#form.elements.seed.value.trim();
+    return /^\d{1,19}$/.test(seed) ? seed : undefined;
+  }
+
   // Sets the fields that are given; a choice that is not on the menu is told and stays as it was.
   fill(values) {
     const refused = [];
@@ -96,7 +105,7 @@ class PromptForm extends HTMLElement {
       if (!field.name || value === undefined) continue;
       if (field.type === 'checkbox') field.checked = value;
       else if (field.options && ![...field.options].some((option) => option.value === value)) {
-        refused.push(`There is no ${field.name} “${value}” here yet: ${field.value} stays chosen.`);
+        refused.push(words.form.refused(field.name, value, field.value));
       } else field.value = value;
     }
     this.#showSize();
@@ -122,8 +131,9 @@ class PromptForm extends HTMLElement {
     return options;
   }
 
-  insert(text) {
-    const field = this.#form.elements.prompt;
+  // Into "prompt" or "negativePrompt".
+  insert(text, name) {
+    const field = this.#form.elements[name];
     const before = field.value.slice(0, field.selectionStart);
     const after = field.value.slice(field.selectionEnd);
     const padded = (/\S$/.test(before) ? ' ' : '') + text + (/^\S/.test(after) ? ' ' : '');
@@ -140,7 +150,7 @@ class PromptForm extends HTMLElement {
 
   // How many pictures wait for their turn.
   set waiting(count) {
-    this.querySelector('#queue').textContent = count ? `${count} more ${count === 1 ? 'waits' : 'wait'}.` : '';
+    this.querySelector('#queue').textContent = words.form.waiting(count);
     this.querySelector('#empty-queue').hidden = count === 0;
   }
 

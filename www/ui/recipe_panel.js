@@ -1,5 +1,6 @@
 // <recipe-panel>: takes a recipe as text (fires "recipe") and tells what of one was not understood or is missing.
 
+import { words } from '../text/language.js';
 import { element } from './dom.js';
 
 class RecipePanel extends HTMLElement {
@@ -12,7 +13,7 @@ class RecipePanel extends HTMLElement {
   }
 
   show(from, notes) {
-    this.querySelector('.from').textContent = `The settings come from ${from}.`;
+    this.querySelector('.from').textContent = words.recipe.from(from);
     this.querySelector('.notes').replaceChildren(...notes.map((note) => element('li', { textContent: note })));
   }
 }
@@ -24,9 +25,9 @@ export function missingEmbeddings(recipe, embeddings) {
     const named = embeddings.find((embedding) => folded(embedding.name) === folded(name));
     const same = (embedding) => shortHash && embedding.shortHash.startsWith(shortHash.slice(0, 10));
     if (named && (!shortHash || same(named))) return [];
-    if (named) return [`The embedding ${name} is another file than the recipe's (${shortHash}).`];
+    if (named) return [words.recipe.another(name, shortHash)];
     const other = embeddings.find(same);
-    if (other) return [`The embedding ${name} is here under the name ${other.name}.`];
-    return [`The embedding ${name} is missing${shortHash ? ` (${shortHash})` : ''}.`];
+    if (other) return [words.recipe.otherName(name, other.name)];
+    return [words.recipe.missing(name, shortHash)];
   });
 }

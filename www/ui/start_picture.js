@@ -1,5 +1,7 @@
 // <start-picture>: a picture to start from, and a mask painted over it. `options` is what of it a generation needs.
 
+import { words } from '../text/language.js';
+
 class StartPicture extends HTMLElement {
   #picture = null; // the picture's bitmap
   #mask = null; // a canvas of its size: white where it is painted anew
@@ -27,7 +29,7 @@ class StartPicture extends HTMLElement {
     try {
       await taken(file);
     } catch {
-      const message = `${file.name} is no picture that this browser can read.`;
+      const message = words.start.unreadable(file.name);
       this.dispatchEvent(new CustomEvent('refused', { detail: { message } }));
     }
   }

@@ -1,26 +1,29 @@
 // Embedding files kept in the browser's own storage (OPFS) between visits.
-// Each is one file: a line of JSON {name, names}, then the embedding's bytes. Its key is the hash of name and bytes.
+// Each is one file: a line of JSON {name, names, folder, size}, the embedding's `size` bytes, then those of its preview picture.
+// Its key is the hash of name and bytes.
+
+import { words } from '../text/language.js';
 
 const FOLDER = 'wordbrush-embeddings';
 const HEADER_LIMIT = 64 * 1024;
 
 async function folder() {
-  if (!navigator.storage?.getDirectory) throw new Error('this browser offers no storage to this page');
+  if (!navigator.storage?.getDirectory) throw new Error(words.embeddings.noStorage);
   return (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
 }
 
-// `names` are those of the file's embeddings that are wanted, or null for all.
-export async function keep(name, file, names) {
+// `names` are those of the file's embeddings that are wanted, or null for all; `preview` is a small picture, or null.
+export async function keep({ path: name, names, folder: group, preview }, file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   const identity = await new Blob([name, '\0', bytes]).arrayBuffer();
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', identity));
   const key = [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-  const header = `${JSON.stringify({ name, names: names && [...names] })}\n`;
+  const header = `${JSON.stringify({ name, names: names && [...names], folder: group, size: bytes.length })}\n`;
   const handle = await (await folder()).getFileHandle(key, { create: true });
   let writer;
   try {
     writer = await handle.createWritable();
-    await writer.write(new Blob([header, bytes]));
+    await writer.write(new Blob([header, bytes, ...(preview ? [preview] : [])]));
     await writer.close();
   } catch (error) {
     await writer?.abort().catch(() => {});
@@ -36,7 +39,7 @@ export async function forget(key) {
   });
 }
 
-// [{key, name, names, file}], oldest first. What cannot be read is taken away: nothing but keep() writes there.
+// [{key, name, names, folder, preview, file}], oldest first. What cannot be read is taken away: nothing but keep() writes there.
 export async function restore() {
   const files = [];
   for await (const [key, handle] of (await folder()).entries()) {
@@ -44,10 +47,11 @@ export async function restore() {
     try {
       const head = await stored.slice(0, HEADER_LIMIT).text();
       const line = head.slice(0, head.indexOf('\n'));
-      const { name, names } = JSON.parse(line);
+      const { name, names, folder: group = '', size = Infinity } = JSON.parse(line);
       const start = new TextEncoder().encode(line).length + 1;
-      const file = new File([stored.slice(start)], name.split('/').pop());
-      files.push({ key, name, names: names && new Set(names), file, when: stored.lastModified });
+      const file = new File([stored.slice(start, start + size)], name.split('/').pop());
+      const preview = stored.size > start + size ? stored.slice(start + size, stored.size, 'image/webp') : null;
+      files.push({ key, name, names: names && new Set(names), folder: group, preview, file, when: stored.lastModified });
     } catch {
       await forget(key);
     }

@@ -218,6 +218,7 @@ fn mime(path: &Path) -> &'static str {
         "json" | "map" => "application/json; charset=utf-8",
         "md" | "txt" | "ts" | "rs" | "wgsl" | "toml" => "text/plain; charset=utf-8",
         "wasm" => "application/wasm",
+        "webmanifest" => "application/manifest+json",
         "png" => "image/png",
         "jpg" | "jpeg" => "image/jpeg",
         "webp" => "image/webp",

@@ -15,11 +15,13 @@ const QUIET = [
 // Without the first flag the adapter is null: that is the test without a GPU.
 const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 
-export async function launch({ webgpu = true } = {}) {
+// With a `profile` (a folder) it is no private window; what comes back is a context then.
+export async function launch({ webgpu = true, profile } = {}) {
   const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
   const executablePath = process.env.CHROMIUM ?? found;
   assert.ok(executablePath, 'No Chromium was found: install it, or name it in the variable CHROMIUM.');
-  return chromium.launch({ executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] });
+  const options = { executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] };
+  return profile ? chromium.launchPersistentContext(profile, options) : chromium.launch(options);
 }
 
 // `before` runs in the page before its own scripts. The service worker fetches on its own and would be seen by tests that count
@@ -59,6 +61,14 @@ export function drop(page, files) {
       document.querySelector('main').dispatchEvent(event);
     }
   }, files);
+}
+
+// Drops files and folders of the disk, as a person does.
+export async function dropPaths(page, paths) {
+  const cdp = await page.context().newCDPSession(page);
+  const data = { items: [], files: paths, dragOperationsMask: 1 };
+  for (const type of ['dragEnter', 'dragOver', 'drop']) await cdp.send('Input.dispatchDragEvent', { type, x: 200, y: 200, data });
+  await cdp.detach();
 }
 
 export async function screenshot(page, name) {

@@ -143,7 +143,7 @@ export class Engine {
 
   #add(name, layout, vectors = 1) {
     const info = {
-      name, vectors, width: 4, dtype: 'f32', layout, key: '*', sha256: 'ab'.repeat(32), shortHash: 'abababababab', warnings: [],
+      name, vectors, width: 4, norm: 0.4, dtype: 'f32', layout, key: '*', sha256: 'ab'.repeat(32), shortHash: 'abababababab', warnings: [],
     };
     this.#embeddings.set(name, info);
     return info;
@@ -182,7 +182,7 @@ export class Engine {
     return [...this.#embeddings.values()];
   }
 
-  tokens(prompt, promptSyntax = 'comfy') {
+  tokens(prompt, promptSyntax = 'comfy', seed = undefined) {
     if (prompt.includes('panic in tokens')) panic();
     const used = promptSyntax === 'a1111' ? ['in a1111'] : [];
     const calls = [...prompt.matchAll(/embedding:([\w-]+)/g)].map(({ 0: call, 1: written, index: start }) => {
@@ -190,7 +190,9 @@ export class Engine {
       const known = this.#embeddings.has(written);
       return { start, end, groupStart: start, groupEnd: end, written, name: known ? written : null, nearest: null };
     });
-    return { windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, vectors: calls.length, warnings: [], used, calls };
+    const pick = (_, options) => options.split('|')[Number(seed) % options.split('|').length];
+    const chosen = seed !== undefined && prompt.includes('{') ? prompt.replace(/\{([^}]*)\}/g, pick) : undefined;
+    return { chosen, windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, vectors: calls.length, warnings: [], used, calls };
   }
 
   async start(options) {

@@ -8,14 +8,14 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const MIME = {
   '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8',
-  '.wasm': 'application/wasm', '.json': 'application/json', '.svg': 'image/svg+xml', '.png': 'image/png',
+  '.wasm': 'application/wasm', '.json': 'application/json', '.svg': 'image/svg+xml', '.png': 'image/png', '.webmanifest': 'application/manifest+json',
 };
 
 export const DEMO = '/www/demo/index.json';
 
 // `made` maps URL paths to the bytes, or to the path of the file, that is served there instead of the repository's; `answer` takes
-// the requests for paths that begin with one of `beside`.
-export async function serve(made = new Map(), { beside = [], answer } = {}) {
+// the requests for paths that begin with one of `beside`. The page is at `at`, and is not told so.
+export async function serve(made = new Map(), { beside = [], answer, at = '/www/' } = {}) {
   // Pages open without the built-in model, but for those of the tests that are about it.
   if (!made.has(DEMO)) made.set(DEMO, Buffer.from('null'));
   const requests = [];
@@ -23,7 +23,8 @@ export async function serve(made = new Map(), { beside = [], answer } = {}) {
   const server = createServer(async (request, response) => {
     if (down) return request.socket.destroy();
     const asked = normalize(decodeURIComponent(new URL(request.url, 'http://localhost').pathname));
-    const path = asked.replace(/^\/www\/pkg\//, '/pkg/'); // www/pkg is a link
+    const inPage = asked.startsWith(at) ? `/www/${asked.slice(at.length)}` : asked;
+    const path = inPage.replace(/^\/www\/pkg\//, '/pkg/'); // www/pkg is a link
     requests.push(path);
     if (beside.some((prefix) => path.startsWith(prefix))) return answer(request, response);
     const file = path.endsWith('/') ? `${path}index.html` : path;

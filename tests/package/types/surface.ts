@@ -43,7 +43,8 @@ export async function embeddings(sd: StableDiffusion, file: File) {
   for (const spec of crafts) added.push(await sd.craftEmbedding(spec));
   const format: EmbeddingFormat = 'pt';
   const blob: Blob = await sd.exportEmbedding('cat', format);
-  const tokens: TokenInfo = await sd.tokens('embedding:cat', { promptSyntax: 'comfy' });
+  const tokens: TokenInfo = await sd.tokens('embedding:cat', { promptSyntax: 'comfy', seed: 5n });
+  const chosen: string | undefined = tokens.chosen;
   const warnings: Warning[] = tokens.warnings;
   const calls: EmbeddingCall[] = tokens.calls.filter(({ name, nearest }) => name ?? nearest);
   const removed: boolean = await sd.removeEmbedding('cat');
