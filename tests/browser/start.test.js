@@ -161,13 +161,42 @@ test('a picture to start from on the page, with a mask painted over it', async (
     return { maskBlur, maskedContent };
   });
   assert.deepEqual([maskBlur, maskedContent], [2, 'fill']);
+  // Only the masked part: AUTOMATIC1111's way, and the picture keeps its size.
+  await page.locator('[name="promptSyntax"]').selectOption('AUTOMATIC1111');
+  await page.getByLabel('Only the masked part, pixels around', { exact: true }).fill('8');
   await made();
   await screenshot(page, 'start');
+  assert.equal((await page.evaluate(async () => (await import('/pkg/index.js')).readRecipe(await (await fetch(document.querySelector('#picture img').src)).blob()))).maskedPadding, 8);
   await page.getByRole('button', { name: 'Clear the mask' }).click();
   assert.equal(await page.evaluate(() => document.getElementById('start').options.mask), undefined);
   await page.getByRole('button', { name: 'Remove the picture' }).click();
   assert.deepEqual(await page.evaluate(() => document.getElementById('start').options), {});
   await page.locator('[name="start-file"]').setInputFiles({ name: 'notes.png', mimeType: 'image/png', buffer: Buffer.from('no picture') });
   await page.getByText('notes.png is no picture that this browser can read.').waitFor();
+  assert.deepEqual(problems, []);
+});
+
+test('a second pass on the page, with settings of its own', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  await page.getByText('Second pass at a larger size', { exact: true }).click();
+  // What is undefined is left out.
+  const hires = () => page.evaluate(() => JSON.stringify(document.querySelector('prompt-form').options.hires)).then((text) => text && JSON.parse(text));
+  assert.equal(await hires(), undefined);
+  await page.getByLabel('Enlarge by', { exact: true }).fill('1.5');
+  assert.deepEqual(await hires(), { scale: 1.5, upscaler: 'latent', denoise: 0.7 });
+  await page.getByLabel('Made larger', { exact: true }).selectOption('directions (bislerp)');
+  for (const [label, text] of [['Its steps', '12'], ['Its CFG', '4'], ['Its seed', '9'], ['Its prompt', 'a star'], ['Its negative prompt', 'red']]) {
+    await page.getByLabel(label, { exact: true }).fill(text);
+  }
+  await page.getByLabel('Its sampler', { exact: true }).selectOption('dpmpp_2m');
+  await page.getByLabel('Its scheduler', { exact: true }).selectOption('karras');
+  const own = { prompt: 'a star', negativePrompt: 'red', seed: '9', sampler: 'dpmpp_2m', scheduler: 'karras', cfg: 4 };
+  assert.deepEqual(await hires(), { scale: 1.5, upscaler: 'latent-bislerp', denoise: 0.7, steps: 12, ...own });
+  await screenshot(page, 'second_pass');
+  // A recipe without a second pass empties them, one with it fills them.
+  const told = 'a cat\nNegative prompt: \nSteps: 20, Sampler: Euler, Seed: 1, Size: 512x512, Denoising strength: 0.5, Hires upscale: 2, Hires upscaler: Latent (bicubic), Hires sampler: DPM++ 2M, Hires prompt: a dog';
+  await page.evaluate(async (text) => (await import('/www/app/recipes.js')).useRecipe(text, 'a text'), told);
+  const expected = { scale: 2, upscaler: 'latent-bicubic', denoise: 0.5, prompt: 'a dog', sampler: 'dpmpp_2m' };
+  assert.deepEqual(await hires(), expected);
   assert.deepEqual(problems, []);
 });

@@ -16,8 +16,8 @@ export async function useRecipe(given, from, hint) {
   try {
     const read = await readRecipe(given);
     // A second pass has fields of its own; a denoise without one is that of a picture to start from.
-    const { scale, upscaler, steps = '', denoise } = read.hires ?? {};
-    const second = read.hires ? { hiresScale: scale, hiresUpscaler: upscaler, hiresSteps: steps, hiresDenoise: denoise ?? 0.7 } : {};
+    const told = Object.entries(read.hires ?? {}).filter(([, value]) => value !== undefined);
+    const second = Object.fromEntries(told.map(([name, value]) => [`hires${name[0].toUpperCase()}${name.slice(1)}`, value]));
     if (read.denoise === undefined) $('start').forget();
     else $('start').fill(read);
     const refused = form.fill({ ...usualSettings, ...second, ...read, rng: read.rng ?? usualSettings.rng, ...templatesOf(read) });

@@ -5,7 +5,7 @@ import en from './en.js';
 
 const LANGUAGES = { en, de };
 const KEPT = 'language';
-const ATTRIBUTES = ['title', 'aria-label', 'placeholder'];
+const ATTRIBUTES = ['title', 'aria-label', 'placeholder', 'label'];
 
 // Both change when another language is chosen: "language" is fired at the document then.
 export let language = preferred();

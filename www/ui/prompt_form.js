@@ -13,13 +13,32 @@ const NUMBERS = [
 export const usualSettings = Object.freeze({
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', eta: '', sNoise: 1, sChurn: 0, sTmin: 0, sTmax: '',
   cfgRescale: 0, guidanceStart: 0, guidanceEnd: 1, batchSize: 1,
-  hiresScale: '', hiresUpscaler: 'latent', hiresSteps: '', hiresDenoise: 0.7,
+  hiresScale: '', hiresUpscaler: 'latent', hiresSteps: '', hiresDenoise: 0.7, hiresCfg: '', hiresSeed: '', hiresSampler: '',
+  hiresScheduler: '', hiresPrompt: '', hiresNegativePrompt: '',
 });
 // An empty field leaves these to the engine.
 const OPTIONAL = ['eta', 'sTmax'];
 // What Stable Diffusion 1.5 was trained on, its usual portraits and landscapes, and the built-in model's.
 const SIZES = [[512, 512], [512, 768], [768, 512], [576, 768], [768, 576], [384, 640], [640, 384], [128, 128]];
+// How the first pass's picture is made larger: of latents, of pixels.
+const UPSCALERS = {
+  latents: [
+    'latent', 'latent-antialiased', 'latent-bicubic', 'latent-bicubic-antialiased', 'latent-nearest', 'latent-nearest-exact', 'latent-area',
+    'latent-bislerp',
+  ],
+  pixels: ['lanczos', 'nearest', 'bilinear', 'bicubic', 'area'],
+};
 const SYNTAXES = new Map([['comfy', 'ComfyUI'], ['a1111', 'AUTOMATIC1111']]);
+
+// What is left empty is the first pass's.
+function secondPass({ hiresScale, hiresUpscaler, hiresDenoise, hiresSteps, hiresCfg, ...own }) {
+  const number = (text) => (text === '' ? undefined : Number(text));
+  return {
+    scale: Number(hiresScale), upscaler: hiresUpscaler, denoise: Number(hiresDenoise || NaN), steps: number(hiresSteps), cfg: number(hiresCfg),
+    prompt: own.hiresPrompt || undefined, negativePrompt: own.hiresNegativePrompt || undefined, seed: own.hiresSeed || undefined,
+    sampler: own.hiresSampler || undefined, scheduler: own.hiresScheduler || undefined,
+  };
+}
 
 class PromptForm extends HTMLElement {
   #form;
@@ -33,6 +52,9 @@ class PromptForm extends HTMLElement {
     const { elements } = this.#form;
     elements.sampler.append(...samplers.map((name) => new Option(name)));
     elements.scheduler.append(...schedulers.map((name) => new Option(name)));
+    elements.hiresSampler.append(...samplers.map((name) => new Option(name)));
+    elements.hiresScheduler.append(...schedulers.map((name) => new Option(name)));
+    this.#offerUpscalers();
     elements.promptSyntax.append(...promptSyntaxes.map((name) => new Option(SYNTAXES.get(name), name)));
     this.#offerSizes();
     this.fill(defaults);
@@ -56,6 +78,16 @@ class PromptForm extends HTMLElement {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !event.repeat) this.#generate();
       else if (event.key === 'Escape' && this.#running) this.dispatchEvent(new Event('stop'));
     });
+  }
+
+  #offerUpscalers() {
+    const groups = Object.entries(UPSCALERS).map(([domain, names]) => {
+      const group = element('optgroup', { label: words.form.domains[domain] }, ...names.map((name) => new Option(words.form.upscalers[name], name)));
+      group.dataset.sayLabel = `form.domains.${domain}`;
+      for (const option of group.children) option.dataset.say = `form.upscalers.${option.value}`;
+      return group;
+    });
+    this.#form.elements.hiresUpscaler.append(...groups);
   }
 
   // Width and height in one; the menu tells the size that the fields have.
@@ -116,15 +148,12 @@ class PromptForm extends HTMLElement {
   // As the fields have them; whether they can be used is the engine's to say.
   get options() {
     const values = new FormData(this.#form);
-    let options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
+    const options = Object.fromEntries([...values].map(([name, value]) => [name, value.trim()]));
     for (const name of NUMBERS) options[name] = options[name] === '' ? NaN : Number(options[name]);
     for (const name of OPTIONAL) options[name] = options[name] === '' ? undefined : Number(options[name]);
-    const { hiresScale, hiresUpscaler, hiresSteps, hiresDenoise, ...others } = options;
-    options = others;
-    if (hiresScale !== '') {
-      const steps = hiresSteps === '' ? undefined : Number(hiresSteps);
-      options.hires = { scale: Number(hiresScale), upscaler: hiresUpscaler, steps, denoise: Number(hiresDenoise || NaN) };
-    }
+    const second = Object.entries(options).filter(([name]) => name.startsWith('hires'));
+    for (const [name] of second) delete options[name];
+    if (values.get('hiresScale') !== '') options.hires = secondPass(Object.fromEntries(second));
     options.keepEmbeddingsWhole = values.has('keepEmbeddingsWhole');
     options.prompt = values.get('prompt');
     options.negativePrompt = values.get('negativePrompt');

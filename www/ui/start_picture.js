@@ -59,12 +59,13 @@ class StartPicture extends HTMLElement {
     const mask = new OffscreenCanvas(this.#mask.width, this.#mask.height);
     mask.getContext('2d').drawImage(this.#mask, 0, 0);
     const maskBlur = value('maskBlur') === '' ? undefined : Number(value('maskBlur'));
-    return { ...start, mask, maskBlur, maskedContent: value('maskedContent') };
+    const maskedPadding = value('maskedPadding') === '' ? undefined : Number(value('maskedPadding'));
+    return { ...start, mask, maskBlur, maskedContent: value('maskedContent'), maskedPadding };
   }
 
   // Sets the fields; what a recipe does not say is as usual.
-  fill({ denoise, maskBlur = '', maskedContent = 'original' }) {
-    for (const [name, value] of Object.entries({ denoise, maskBlur, maskedContent })) this.querySelector(`[name="${name}"]`).value = value;
+  fill({ denoise, maskBlur = '', maskedContent = 'original', maskedPadding = '' }) {
+    for (const [name, value] of Object.entries({ denoise, maskBlur, maskedContent, maskedPadding })) this.querySelector(`[name="${name}"]`).value = value;
   }
 
   #show(there) {
