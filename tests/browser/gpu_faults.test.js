@@ -119,8 +119,9 @@ test('an adapter with the limits that WebGPU promises, and no more', async () =>
   await page.close();
 });
 
-test('the GPU is lost while a picture is decoded, then again: no loop, a way out, nothing lost', { timeout: 900_000 }, async () => {
+test('the GPU is lost while a picture is decoded, then again: no loop, a way out, nothing lost', { timeout: 900_000 }, async (t) => {
   const own = await launch(); // a browser gives no GPU any more after two crashes
+  t.after(() => own.close());
   const { page, problems, first } = await opened(own);
   const crash = async () => (await own.newBrowserCDPSession()).send('Browser.crashGpuProcess');
   await fill(page, { Width: 256, Height: 256 });
@@ -146,7 +147,6 @@ test('the GPU is lost while a picture is decoded, then again: no loop, a way out
   await picture(page);
   await nothingLost(page, 3);
   assert.deepEqual(problems, []);
-  await own.close();
 });
 
 test('wasm without memory for a file: the engine is started again, nothing else is lost', async () => {
