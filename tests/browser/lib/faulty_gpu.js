@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 
 const WORKER = new URL('../../../pkg/worker.js', import.meta.url);
 
-// `plan`: {refuse: the number of the buffer without memory, from 1, limits: what the adapter is said to have}. Give the result
-// to lib/server.js as /pkg/worker.js.
+// `plan`: {refuse: the number of the buffer without memory, from 1, limits: what the adapter is said to have, noAdapter: there is
+// none, as after crashes}. Give the result to lib/server.js as /pkg/worker.js.
 export function faultyWorker(plan = {}) {
   return Buffer.from(`(${faulty})(${JSON.stringify(plan)});\n${readFileSync(WORKER, 'utf8')}`);
 }
@@ -43,6 +43,7 @@ function faulty(plan) {
     const { get } = Object.getOwnPropertyDescriptor(GPUSupportedLimits.prototype, name);
     Object.defineProperty(GPUSupportedLimits.prototype, name, { get() { return Math.min(most, get.call(this)); } });
   }
+  if (plan.noAdapter) GPU.prototype.requestAdapter = async () => null;
   const request = GPUAdapter.prototype.requestDevice;
   GPUAdapter.prototype.requestDevice = function (descriptor) {
     requested.push({ ...descriptor?.requiredLimits });
