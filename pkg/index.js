@@ -8,8 +8,7 @@ import { Rate } from './store/rate.js';
 
 const HINTS = new Map([
   ['NO_GPU', howToEnable()],
-  ['GPU_OUT_OF_MEMORY', 'Try a smaller picture, or close other tabs and programs that use the GPU.'],
-  ['DEVICE_LOST', 'Load the model again; if it happens again, try a smaller picture or restart the browser.'],
+  ['DEVICE_LOST', 'If it happens again, restart the browser.'],
   ['NUMERIC_NAN', 'Load the model with dtype "f32", or try another checkpoint.'],
   ['INTERNAL', 'Load the model again. This is a fault of Wordbrush: please report it.'],
 ]);

@@ -8,6 +8,8 @@ mod corpus;
 mod embeddings;
 #[path = "files/hostile.rs"]
 mod hostile;
+#[path = "fuzz/model_targets.rs"]
+mod model_targets;
 #[path = "files/mutations.rs"]
 mod mutations;
 #[path = "files/names.rs"]

@@ -1,9 +1,9 @@
 //! Recipes: pictures written by Pillow as A1111 and ComfyUI use it, texts as found in the wild, and round trips.
 
-use wordbrush::recipe::{Dialect, Recipe, Rng};
+use wordbrush::recipe::{Dialect, Recipe, Rng, comfy};
 
 #[path = "recipe/comfy.rs"]
-mod comfy;
+mod graphs;
 #[path = "recipe/hostile.rs"]
 mod hostile;
 #[path = "recipe/infotext.rs"]
@@ -26,6 +26,8 @@ fn fuzz_targets_of_texts_outlive_mutations() {
         "a photo of (embedding:foo:1.2), {red|green} // x\nNegative prompt: text\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, TI hashes: \"a: 0123456789ab\"",
         "[a:b:0.5] AND [c|d] :1.5 BREAK ((x)) \\( [e] \u{65e5}\u{672c}",
         "Steps: 20, foo: bar, x: y",
+        &comfy::api_json(&porsche()),
+        &comfy::workflow_json(&porsche()),
     ];
     let mut state = 1u64;
     let mut next = |most: usize| {
@@ -44,7 +46,9 @@ fn fuzz_targets_of_texts_outlive_mutations() {
             }
         }
         text_targets::prompt(&bytes);
+        text_targets::dynamic(&bytes);
         text_targets::infotext(&bytes);
+        text_targets::workflow(&bytes);
     }
 }
 

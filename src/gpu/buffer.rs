@@ -38,17 +38,32 @@ impl Gpu {
     pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Rc<Buffer> {
         // WebGPU refuses bindings of zero bytes and copies that are no multiple of four.
         let size = size.max(16).next_multiple_of(4);
-        let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some(label),
             size: if self.inner.count_only { 16 } else { size },
             usage,
             mapped_at_creation: false, // for large buffers it crashed whole tabs
-        });
+        };
+        let raw = if self.refuses() { self.refused(descriptor) } else { self.inner.device.create_buffer(&descriptor) };
         self.inner.ledger.note(|traffic| traffic.buffers += 1);
         let allocated = self.inner.allocated.clone();
         allocated.now.set(allocated.now.get() + size);
         allocated.peak.set(allocated.peak.get().max(allocated.now.get()));
         Rc::new(Buffer { raw, size, allocated })
+    }
+
+    /// Whether this buffer is the one that [`refuse_buffer`](Self::refuse_buffer) spoke of.
+    fn refuses(&self) -> bool {
+        let left = self.inner.refused_in.get().map(|left| left.saturating_sub(1));
+        self.inner.refused_in.set(left.filter(|left| *left > 0));
+        left == Some(0)
+    }
+
+    /// What a device gives that has no memory left: a buffer that exists, but that nothing can be done with.
+    fn refused(&self, descriptor: wgpu::BufferDescriptor) -> wgpu::Buffer {
+        self.out_of_memory();
+        let _scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        self.inner.device.create_buffer(&wgpu::BufferDescriptor { size: 1 << 50, ..descriptor })
     }
 
     /// Overwrites bytes of a buffer from `offset` on.

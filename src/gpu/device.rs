@@ -27,6 +27,8 @@ pub struct Options {
     pub software: Option<bool>,
     /// Nothing is computed and nothing takes memory: plans, traffic and memory are only counted. What is read back is zeros.
     pub count_only: bool,
+    /// The device finds no memory for this buffer, counted from 1: see [`Gpu::refuse_buffer`].
+    pub refuse_buffer: Option<usize>,
 }
 
 /// What the adapter says of itself.
@@ -60,6 +62,8 @@ pub(super) struct Inner {
     pub ledger: Ledger,
     pub count_only: bool,
     pub pace: Cell<Pace>,
+    /// How many buffers will be made until the one that is refused.
+    pub refused_in: Cell<Option<usize>>,
     /// When the first plan was sent that nobody waited for yet, and the work sent since.
     pending: Cell<Option<(Instant, u64)>>,
     failure: Arc<Mutex<Option<Error>>>,
@@ -131,7 +135,9 @@ impl Gpu {
             })
             .await
             .map_err(|e| no_gpu(&e.to_string()))?;
-        Ok(Self::assemble((device, queue), described, storage, options.count_only))
+        let gpu = Self::assemble((device, queue), described, storage, options.count_only);
+        gpu.inner.refused_in.set(options.refuse_buffer);
+        Ok(gpu)
     }
 
     fn assemble(
@@ -166,6 +172,7 @@ impl Gpu {
                 ledger: Ledger::default(),
                 count_only,
                 pace,
+                refused_in: Cell::default(),
                 pending: Cell::default(),
                 failure,
             }),
@@ -211,6 +218,16 @@ impl Gpu {
     /// The plans recorded so far, on a device that only counts.
     pub fn counted(&self) -> Vec<Counted> {
         self.inner.ledger.plans.borrow().clone()
+    }
+
+    /// Of the buffers that are made from now on the `nth`, counted from 1, finds no memory: tests see what happens then.
+    pub fn refuse_buffer(&self, nth: usize) {
+        self.inner.refused_in.set(Some(nth));
+    }
+
+    /// Remembers that there was no memory for a buffer, as if the device had reported it.
+    pub(super) fn out_of_memory(&self) {
+        keep_first(&self.inner.failure, no_memory());
     }
 
     /// Waits until everything submitted has run, then raises the first error that came up. From how long it took the device
@@ -281,6 +298,11 @@ fn no_gpu(reason: &str) -> Error {
     )
 }
 
+fn no_memory() -> Error {
+    let sentence = "the GPU's memory is full: close other tabs and programs, or choose a smaller picture";
+    Error::new(Code::GpuOutOfMemory, sentence)
+}
+
 fn keep_first(slot: &Mutex<Option<Error>>, error: Error) {
     if let Ok(mut slot) = slot.lock() {
         slot.get_or_insert(error);
@@ -289,10 +311,7 @@ fn keep_first(slot: &Mutex<Option<Error>>, error: Error) {
 
 fn from_wgpu(error: &wgpu::Error) -> Error {
     match error {
-        wgpu::Error::OutOfMemory { .. } => Error::new(
-            Code::GpuOutOfMemory,
-            "the GPU's memory is full: close other tabs and programs, or choose a smaller picture",
-        ),
+        wgpu::Error::OutOfMemory { .. } => no_memory(),
         other => Error::new(
             Code::GpuValidation,
             format!("the GPU refused a command (our mistake, please report it): {other}"),

@@ -38,7 +38,8 @@ impl OnGpu {
         let unet = Unet::load(&weights.at("unet"), text_encoder.embeddings().width())?;
         let vae = Vae::load(&weights.at("vae"))?;
         let filling = weights.fill();
-        gpu.finish().await?;
+        // All room is made before anything is read: what does not fit is refused before it is loaded.
+        gpu.finish().await.map_err(|error| no_room(error, gpu.allocated()))?;
         Ok(Self { decoders: Decoders::new(&gpu, vae, encoder), gpu, text_encoder, unet, filling })
     }
 
@@ -48,6 +49,18 @@ impl OnGpu {
         }
         self.decoders.load_slice().await
     }
+}
+
+/// What a model takes that the GPU has no memory for.
+fn no_room(error: Error, weights: u64) -> Error {
+    if error.code != Code::GpuOutOfMemory {
+        return error;
+    }
+    let sentence = format!(
+        "the GPU has no room for this model, whose weights take {} MiB of its memory: close other tabs and programs that use the GPU, or choose a smaller model",
+        weights.div_ceil(1 << 20)
+    );
+    Error::new(error.code, sentence)
 }
 
 impl Networks for OnGpu {

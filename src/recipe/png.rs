@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::exif;
 use super::images::{Texts, offer_exif};
 use crate::error::{Code, Error, Result};
 
@@ -122,9 +123,11 @@ fn text_of_latin1(bytes: &[u8]) -> String {
 
 /// A PNG with texts before its pixels, see [`super::images::embed_in_png`].
 pub fn embed(picture: &[u8], texts: &[(&str, String)]) -> Result<Vec<u8>> {
-    let replaced = |chunk: &Chunk| {
-        let keyword = split_at_zero(chunk.data).map(|(keyword, _)| keyword);
-        chunk.is_text() && texts.iter().any(|(new, _)| keyword == Some(new.as_bytes()))
+    // Whatever our reader would take for one of them goes, or it would be read in their place.
+    let named = |keyword: &str| texts.iter().any(|(new, _)| new.eq_ignore_ascii_case(keyword));
+    let replaced = |chunk: &Chunk| match chunk.kind {
+        b"eXIf" => exif::texts(chunk.data).iter().any(|(keyword, _)| named(keyword)),
+        _ => chunk.is_text() && split_at_zero(chunk.data).is_some_and(|(keyword, _)| named(&latin1(keyword))),
     };
     rewritten(picture, texts, replaced)
 }

@@ -10,8 +10,8 @@ use std::fmt::Display;
 use std::rc::Rc;
 
 use crate::error::{Code, Error, Result};
-use crate::files::ArrayInfo;
 use crate::files::checkpoint::Checkpoint;
+use crate::files::{ArrayInfo, shown};
 use crate::gpu::{Gpu, Storage, Tensor};
 
 mod filling;
@@ -158,8 +158,7 @@ impl Weights {
         if wide != channels {
             return Err(wrong_shape(array, &format!("[N, {channels}, 3, 3]")));
         }
-        let shape = [8, 2, channels.next_multiple_of(4), rows.next_multiple_of(4)];
-        let packed = self.gpu().empty("weight", &shape, self.gpu().storage());
+        let packed = self.room(array, [8, 2, channels.next_multiple_of(4), rows.next_multiple_of(4)])?;
         self.note(array, Target::Matrix { packed: packed.clone(), column: 0, half: 0, channels, taps: 9 });
         Ok(packed)
     }
@@ -181,9 +180,8 @@ impl Weights {
             }
             n += rows;
         }
-        let gpu = places[0].gpu();
         let shape = [kernel, kernel, channels.next_multiple_of(4), n.next_multiple_of(4)];
-        let packed = gpu.empty("weight", &shape, gpu.storage());
+        let packed = places[0].room(places[0].array("weight")?, shape)?;
         let mut column = 0;
         for place in places {
             let array = place.array("weight")?;
@@ -217,6 +215,22 @@ impl Weights {
         let rows = Rc::new(RefCell::new(Rows { width, dtype: array.dtype, keep_f32, halved: false, bytes }));
         self.note(array, Target::Rows(rows.clone()));
         Ok(rows)
+    }
+
+    /// Room for what `array` becomes, (kernel, kernel, C, N) or (4 · 2, 2, C, N), if the GPU can bind so much at once.
+    fn room(&self, array: &ArrayInfo, shape: [usize; 4]) -> Result<Tensor> {
+        let (gpu, most) = (self.gpu(), self.gpu().largest_tensor());
+        let bytes = shape.iter().fold(gpu.storage().size() as u64, |bytes, axis| bytes.saturating_mul(*axis as u64));
+        if bytes > most {
+            let sentence = format!(
+                "the tensor \"{}\" takes {} MiB on the GPU, and this one binds at most {} MiB at once: the model cannot run here",
+                shown(&array.name),
+                bytes >> 20,
+                most >> 20
+            );
+            return Err(Error::new(Code::TooLarge, sentence));
+        }
+        Ok(gpu.empty("weight", &shape, gpu.storage()))
     }
 
     fn note(&self, array: &ArrayInfo, target: Target) {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { unzipSync, zipSync } from 'fflate';
 import { launch, openPage, requireWebGPU } from './lib/browser.js';
 import { fixtures } from './lib/fixtures.js';
 import { BLANK, serve } from './lib/server.js';
@@ -64,6 +65,71 @@ test('each file gives its vectors or its code', async (t) => {
   assert.ok(files.length >= 60);
   assert.equal(wrong.length, 0, wrong.join('\n'));
 });
+
+// The corpora of the fuzzers, as tests/fuzz_corpora.rs replays them natively: by the calls that take such bytes.
+const FUZZED = {
+  checkpoint: ['vae', ([json]) => Buffer.concat([lengthOf(json), json])],
+  dynamic: ['tokens'],
+  infotext: ['recipe'],
+  pickle: ['embedding', ([pickle]) => zipSync({ 'archive/data.pkl': [pickle, { level: 0 }], 'archive/version': [Buffer.from('3\n'), { level: 0 }] }), 'x.pt'],
+  png_embedding: ['embedding', undefined, 'x.png'],
+  prompt: ['tokens'],
+  recipe_picture: ['recipe'],
+  safetensors_header: ['embedding', undefined, 'x.safetensors'],
+  workflow: ['recipe'],
+  zip: ['embedding', undefined, 'x.pt'],
+};
+const MOST_GROWTH = 96 * 1024 * 1024;
+
+// A header is followed by as many zeros as it speaks of, if a page can have so many.
+function zerosBehind(json) {
+  try {
+    const ends = Object.values(JSON.parse(json)).map(({ data_offsets: [, end] }) => end);
+    const most = Math.max(0, ...ends);
+    return most <= 32 << 20 ? most : 0;
+  } catch {
+    return 0;
+  }
+}
+
+function lengthOf(json) {
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return length;
+}
+
+for (const [target, [call, wrapped = ([bytes]) => bytes, name = 'x']] of Object.entries(FUZZED)) {
+  test(`fuzzed: ${target}`, async (t) => {
+    const entries = unzipSync(readFileSync(new URL(`../fuzz/corpora/${target}.zip`, import.meta.url)));
+    const inputs = Object.entries(entries).map(([id, bytes]) => [id, Buffer.from(wrapped([bytes])).toString('base64'), call === 'vae' ? zerosBehind(Buffer.from(bytes).toString()) : 0]);
+    const { wrong, codes, grown } = await page.evaluate(async ({ inputs, call, name }) => {
+      const { readRecipe } = await import('/pkg/index.js');
+      const calls = {
+        embedding: async (file) => {
+          await sd.addEmbedding(file);
+          for (const { name } of [...sd.embeddings]) await sd.removeEmbedding(name);
+        },
+        recipe: readRecipe,
+        tokens: async (file) => {
+          for (const promptSyntax of ['comfy', 'a1111']) await sd.tokens(await file.text(), { promptSyntax });
+        },
+        vae: (file) => sd.loadVae(file),
+      };
+      const before = (await sd.memory()).wasmBytes;
+      const [wrong, codes] = [[], {}];
+      for (const [id, text, zeros] of inputs) {
+        const bytes = Uint8Array.from(atob(text), (letter) => letter.codePointAt(0));
+        const code = await calls[call](new File([bytes, new Uint8Array(zeros)], name)).then(() => 'fine', ({ code, message }) => code ?? message);
+        codes[code] = (codes[code] ?? 0) + 1;
+        if (code === 'INTERNAL') wrong.push(id);
+      }
+      return { wrong, codes, grown: (await sd.memory()).wasmBytes - before };
+    }, { inputs, call, name });
+    t.diagnostic(`${inputs.length} inputs, ${grown} bytes more: ${JSON.stringify(codes)}`);
+    assert.deepEqual(wrong, []);
+    assert.ok(grown < MOST_GROWTH, `wasm has grown by ${grown} bytes`);
+  });
+}
 
 test('the engine has trapped on none of them: the same instance still makes a picture', async () => {
   const { vectors, width, wasmBytes } = await page.evaluate(async () => {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { drop, launch, openPage } from './lib/browser.js';
 import { hub, model } from './lib/hub.js';
@@ -85,5 +86,44 @@ test('a new version is taken at the next visit with a network', async () => {
   server.made.set('/www/style.css', Buffer.from('/* new */'));
   await page.reload();
   await kept(page, style, '/* new */');
+  await page.close();
+});
+
+test('a new version in the middle of a picture waits: the picture is made, nothing is reloaded or lost', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
+  page.setDefaultTimeout(20_000);
+  await kept(page, `${server.url}/www/pkg/wordbrush_bg.wasm`);
+  await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
+  await drop(page, [{ name: 'cat.pt', text: 'x' }]);
+  await page.locator('#embedding-list .name').first().waitFor();
+  await page.getByLabel('Prompt', { exact: true }).fill('a cat');
+  await page.getByLabel('Steps', { exact: true }).fill('100');
+  await page.getByRole('button', { name: 'Generate', exact: true }).click();
+  await page.locator('#progress', { hasText: /Step \d+ of 100/ }).waitFor();
+  await page.evaluate(() => { globalThis.sameVisit = true; });
+
+  const worker = await readFile(new URL('../../www/sw.js', import.meta.url), 'utf8');
+  server.made.set('/www/sw.js', Buffer.from(`${worker}\n// another version`));
+  server.made.set('/www/app/picture.js', Buffer.from('throw new Error("of another version");'));
+  await page.evaluate(async () => {
+    const registration = await navigator.serviceWorker.getRegistration();
+    const old = registration.active;
+    await registration.update();
+    for (;;) {
+      if (registration.waiting || (registration.active !== old && registration.active?.state === 'activated')) return;
+      await new Promise((resolve) => { setTimeout(resolve, 50); });
+    }
+  });
+  await page.locator('#gallery .tiles button').first().waitFor();
+  assert.ok(await page.evaluate(() => globalThis.sameVisit));
+  assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'a cat');
+  assert.deepEqual(await page.locator('#embedding-list .name').allTextContents(), ['cat']);
+  // The visit goes on with the version that it began with.
+  await page.getByLabel('Steps', { exact: true }).fill('1');
+  await page.getByRole('button', { name: 'Generate', exact: true }).click();
+  await page.locator('#gallery .tiles button').nth(1).waitFor();
+  assert.deepEqual(problems, []);
+  for (const path of ['/www/sw.js', '/www/app/picture.js']) server.made.delete(path);
   await page.close();
 });

@@ -1,7 +1,7 @@
 //! The fuzz targets (tests/fuzz), fed with changed files of the corpus: a fixed number of them, always the same.
 
 use crate::corpus::files;
-use crate::targets;
+use crate::{model_targets, targets};
 
 /// xorshift64*: enough to choose places.
 struct Random(u64);
@@ -93,4 +93,16 @@ fn safetensors_headers() {
 #[test]
 fn pictures() {
     feed(targets::picture, 200, |name, _| [".png", ".webp", ".jpg"].iter().any(|ending| name.ends_with(ending)));
+}
+
+#[test]
+fn pictures_with_recipes() {
+    feed(targets::recipe_picture, 200, |name, _| [".png", ".webp", ".jpg"].iter().any(|ending| name.ends_with(ending)));
+}
+
+/// The JSON of headers, as it stands behind the eight bytes of its length.
+#[test]
+fn checkpoints() {
+    let json = |bytes: &[u8]| model_targets::checkpoint(bytes.get(8..).unwrap_or(bytes));
+    feed(json, 500, |name, _| name.ends_with(".safetensors"));
 }

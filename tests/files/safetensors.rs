@@ -1,5 +1,6 @@
 //! The header's rules, and that no header makes the reader panic.
 
+use ::safetensors as safetensors_crate;
 use proptest::prelude::*;
 use wordbrush::error::{Code, Error};
 use wordbrush::files::safetensors::{Header, header_of, read_header};
@@ -142,5 +143,54 @@ proptest! {
     fn arbitrary_offsets_and_shapes_never_panic(shape in prop::collection::vec(any::<u64>(), 0..9), start in any::<u64>(), end in any::<u64>(), data in 0usize..64) {
         let json = format!(r#"{{"a":{}}}"#, entry("F64", &format!("{shape:?}"), start, end));
         drop(read(&safetensors_raw(&json, data)));
+    }
+}
+
+/// Where the format's own crate takes a file and we do not, it is one of these rules of ours.
+const STRICTER: [&str; 4] = ["comes twice", "does not know", "too large for one array", "axes"];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What we take, the format's own crate takes and reads as the same; what it takes and we do not breaks a rule of ours.
+    #[test]
+    fn the_formats_own_crate_agrees(
+        arrays in prop::collection::vec(("[a-c_.\u{e9}]{0,3}", 0usize..5, prop::collection::vec(0usize..4, 0..4)), 0..6),
+        metadata in prop::option::of("[a-z\"\\\\]{0,4}"),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        more in 0usize..2,
+    ) {
+        let dtypes = [("F32", 4), ("F16", 2), ("BF16", 2), ("I64", 8), ("BOOL", 1)];
+        let (mut entries, mut end) = (Vec::new(), 0);
+        for (i, (name, dtype, shape)) in arrays.iter().enumerate() {
+            let (dtype, size) = dtypes[*dtype];
+            let start = end;
+            end += (shape.iter().product::<usize>() * size) as u64;
+            // Mostly names of their own; the shortest ones come twice.
+            let name = if name.len() > 1 { format!("{name}{i}") } else { name.clone() };
+            entries.push(format!("\"{name}\":{}", entry(dtype, &format!("{shape:?}"), start, end)));
+        }
+        entries.extend(metadata.map(|text| format!("\"__metadata__\":{}", serde_json::json!({ "format": text }))));
+        let json = format!("{{{}}}", entries.join(","));
+        let mut bytes = [&(json.len() as u64).to_le_bytes(), json.as_bytes()].concat();
+        let head = bytes.len();
+        bytes.extend((0..end as usize + (more * flips.len())).map(|i| i as u8));
+        for (at, value) in flips {
+            bytes[at.index(head)] = value;
+        }
+        match (read(&bytes), safetensors_crate::SafeTensors::deserialize(&bytes)) {
+            (Ok(ours), Ok(theirs)) => {
+                prop_assert_eq!(ours.arrays.len(), theirs.len());
+                for array in &ours.arrays {
+                    let view = theirs.tensor(&array.name).expect("the same names");
+                    prop_assert_eq!(format!("{:?}", view.dtype()), array.dtype.name());
+                    prop_assert_eq!(view.shape(), &array.shape[..]);
+                    prop_assert_eq!(view.data(), &bytes[array.offset as usize..][..array.length as usize]);
+                }
+            }
+            (Ok(_), Err(theirs)) => prop_assert!(false, "only the crate refuses {json}: {theirs}"),
+            (Err(ours), Ok(_)) => prop_assert!(STRICTER.iter().any(|rule| ours.message.contains(rule)), "{ours}: {json}"),
+            (Err(_), Err(_)) => {}
+        }
     }
 }

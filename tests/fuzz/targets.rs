@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use wordbrush::files::pickle::{Pickle, Value};
 use wordbrush::files::{Embedding, png_text, read_embeddings, safetensors};
+use wordbrush::recipe::{images, read};
 
 /// The opcodes of a pickle.
 pub fn pickle(bytes: &[u8]) {
@@ -51,6 +52,20 @@ pub fn picture(bytes: &[u8]) {
     let bytes = mended(bytes);
     drop(png_text::find("fuzz.png", &bytes, "parameters", 1 << 20));
     check(read_embeddings("fuzz.png", &bytes));
+}
+
+/// A picture with a recipe (PNG, JPEG, WebP), or a text: what is put into a PNG is found there again, and nothing of it is
+/// left in one that was bared.
+pub fn recipe_picture(bytes: &[u8]) {
+    let bytes = mended(bytes);
+    if let Err(e) = read(&bytes) {
+        assert!(!e.message.is_empty() && e.message.len() < 2000, "{e}");
+    }
+    let Ok(bare) = images::bare_png(&bytes) else { return };
+    assert!(read(&bare).is_err() && bare.len() <= bytes.len());
+    let text = "a cat\nNegative prompt: \nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: 7".to_string();
+    let written = images::embed_in_png(&bytes, &[("parameters", text)]).expect("what can be bared can be written to");
+    assert_eq!(read(&written).expect("a recipe").seed, Some(7));
 }
 
 /// The same bytes, with right checksums if they are a PNG's.

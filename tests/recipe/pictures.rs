@@ -230,3 +230,19 @@ fn a_grid_is_read_as_its_first_picture() {
     assert_eq!(read.extra, recipe.extra);
     assert!(read.notes.is_empty(), "{:?}", read.notes);
 }
+
+/// Earlier texts that are read as the new one go, however they are spelt and wherever they stand.
+#[test]
+fn what_is_written_is_what_is_read() {
+    let infotext = |seed: u32| format!("a cat\nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: {seed}");
+    let spelt = embed_in_png(PLAIN, &[("PARAMETERS", infotext(1))]).expect("a PNG");
+    // The EXIF block of a WebP of A1111's.
+    let webp: &[u8] = golden!("a1111.webp");
+    let at = webp.windows(4).position(|kind| kind == b"EXIF").expect("a block") + 8;
+    let in_exif = png_with(&[chunk(b"eXIf", &webp[at..])]);
+    for picture in [spelt, in_exif] {
+        assert!(read(&picture).is_ok_and(|recipe| recipe.seed.is_some() && recipe.seed != Some(2)));
+        let written = embed_in_png(&picture, &[("parameters", infotext(2))]).expect("a PNG");
+        assert_eq!(read(&written).map(|recipe| recipe.seed), Ok(Some(2)));
+    }
+}

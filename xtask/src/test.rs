@@ -25,6 +25,9 @@ pub fn everything() -> Outcome {
     clippy(&["--package", "xtask", "--all-targets"])?;
     clippy(&["--package", "wordbrush", "--lib", "--target", "wasm32-unknown-unknown"])?;
 
+    title("Licences and sources of the dependencies");
+    dependencies()?;
+
     title("Native tests on a Vulkan adapter");
     let mut native = tools::cargo(&["test", "--package", "wordbrush"]);
     native.envs(vulkan);
@@ -47,6 +50,15 @@ pub fn everything() -> Outcome {
 
     println!("\nAll tests passed in {} minutes.", started.elapsed().as_secs().div_ceil(60));
     Ok(())
+}
+
+/// Holds the dependencies to deny.toml where cargo-deny is installed; it takes long to build, so nothing installs it here.
+fn dependencies() -> Outcome {
+    if tools::find_program(&["cargo-deny"]).is_none() {
+        println!("cargo-deny is not installed: left out (`cargo install --locked cargo-deny`).");
+        return Ok(());
+    }
+    tools::run(tools::cargo(&["deny", "check", "licenses", "bans", "sources"]))
 }
 
 /// `cargo bench` on the same adapter as the tests: with `--count` what is only counted, else the steps of a model.
