@@ -8,7 +8,7 @@ use std::time::Instant;
 use clap::Parser;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
-use wordbrush::gpu::{Options, Storage};
+use wordbrush::gpu::{Options, Storage, Table};
 use wordbrush::pipeline::{
     Decoder, Generation, Hires, Image, Init, Mask, MaskedContent, Params, Picture, StableDiffusion, Upscaler,
 };
@@ -82,6 +82,9 @@ struct Args {
     /// Storage of weights and activations: f32, f16 or packed; f16 where the adapter has it by default.
     #[arg(long)]
     dtype: Option<String>,
+    /// Do not measure which of the kernels' variants are the fastest on this GPU, which takes a few seconds once.
+    #[arg(long)]
+    no_tune: bool,
     /// Compute on the CPU, which only small models allow.
     #[arg(long)]
     cpu: bool,
@@ -167,7 +170,7 @@ async fn run(args: &Args) -> Result<()> {
         add_embeddings(&mut sd, folder)?;
     }
 
-    let mut generation = sd.start(&params).await?;
+    let mut generation = start(&sd, &params, !args.no_tune).await?;
     for warning in generation.warnings() {
         eprintln!("warning: {}", warning.message);
     }
@@ -207,6 +210,21 @@ async fn run(args: &Args) -> Result<()> {
         write(&path, &image.png_with(&generation.recipe_of(i, &sd))?)?;
     }
     Ok(())
+}
+
+/// Begins the picture with what was measured on this GPU before, or measures it and keeps it.
+async fn start(sd: &StableDiffusion, params: &Params, tune: bool) -> Result<Generation> {
+    let Some(gpu) = sd.gpu().filter(|_| tune) else { return sd.start(params).await };
+    if let Some(table) = Table::load() {
+        gpu.use_table(table);
+    }
+    gpu.set_measuring(true);
+    let known = gpu.table();
+    let generation = sd.start(params).await?;
+    if gpu.table() != known {
+        gpu.table().save().unwrap_or_else(|e| eprintln!("the measurements are not kept: {e}"));
+    }
+    Ok(generation)
 }
 
 fn params(args: &Args) -> Result<Params> {

@@ -154,47 +154,45 @@ fn check(case: &Case) {
 
 fn check_on(tiles: &[Tile], gpu: &Gpu, case: &Case) {
     let storage = gpu.storage();
-    {
-        let d = data(case, storage);
-        let [b, h, w] = case.input;
-        let up = |shape: &[usize], storage, values: &[f32]| tensor(gpu, shape, storage, values);
-        let input = up(&[b, h, w, case.c1], storage, &d.input);
-        let input2: Option<Tensor> = (case.c2 > 0).then(|| up(&[b, h, w, case.c2], storage, &d.input2));
-        let weight = up(&[case.kernel, case.kernel, case.c1 + case.c2, case.n], storage, &d.weight);
-        let bias = up(&[case.n], Storage::F32, &d.bias);
-        let rows = up(&[3, case.n], storage, &d.rows);
-        let step = up(&[4], Storage::F32, &[STEP as f32, 0.0, 0.0, 0.0]);
-        let width = d.residual.len() / d.out.iter().product::<usize>();
-        let residual = up(&[d.out[0], d.out[1], d.out[2], width], storage, &d.residual);
-        let expected = reference(case, &d);
-        for &tile in tiles {
-            let found = run(gpu, || {
-                gemm_on(
-                    tile,
-                    &Gemm {
-                        input: &input,
-                        input2: input2.as_ref(),
-                        normal: None,
-                        weight: &weight,
-                        bias: case.bias.then_some(&bias),
-                        row_bias: case.row_bias.then_some(RowBias { rows: &rows, step: &step }),
-                        activation: case.activation,
-                        residual: case.residual.then_some(&residual),
-                        geometry: Geometry {
-                            kernel: case.kernel,
-                            phases: 1,
-                            stride: case.stride,
-                            padding: case.padding.unwrap_or(case.kernel / 2),
-                            padding_end: case.kernel / 2,
-                            stretched: case.stretched,
-                        },
-                        out: None,
-                        strip: None,
+    let d = data(case, storage);
+    let [b, h, w] = case.input;
+    let up = |shape: &[usize], storage, values: &[f32]| tensor(gpu, shape, storage, values);
+    let input = up(&[b, h, w, case.c1], storage, &d.input);
+    let input2: Option<Tensor> = (case.c2 > 0).then(|| up(&[b, h, w, case.c2], storage, &d.input2));
+    let weight = up(&[case.kernel, case.kernel, case.c1 + case.c2, case.n], storage, &d.weight);
+    let bias = up(&[case.n], Storage::F32, &d.bias);
+    let rows = up(&[3, case.n], storage, &d.rows);
+    let step = up(&[4], Storage::F32, &[STEP as f32, 0.0, 0.0, 0.0]);
+    let width = d.residual.len() / d.out.iter().product::<usize>();
+    let residual = up(&[d.out[0], d.out[1], d.out[2], width], storage, &d.residual);
+    let expected = reference(case, &d);
+    for &tile in tiles {
+        let found = run(gpu, || {
+            gemm_on(
+                tile,
+                &Gemm {
+                    input: &input,
+                    input2: input2.as_ref(),
+                    normal: None,
+                    weight: &weight,
+                    bias: case.bias.then_some(&bias),
+                    row_bias: case.row_bias.then_some(RowBias { rows: &rows, step: &step }),
+                    activation: case.activation,
+                    residual: case.residual.then_some(&residual),
+                    geometry: Geometry {
+                        kernel: case.kernel,
+                        phases: 1,
+                        stride: case.stride,
+                        padding: case.padding.unwrap_or(case.kernel / 2),
+                        padding_end: case.kernel / 2,
+                        stretched: case.stretched,
                     },
-                )
-            });
-            close(&format!("{tile} {:?}→{}", case.input, case.n), storage, &found, &expected);
-        }
+                    out: None,
+                    strip: None,
+                },
+            )
+        });
+        close(&format!("{tile} {:?}→{}", case.input, case.n), storage, &found, &expected);
     }
 }
 
