@@ -30,9 +30,10 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// The work of the dispatches that it becomes at a pace, at most.
+    /// The work of the dispatches that it becomes at a pace; the last part may be smaller than the others.
     pub fn cut(&self, pace: Pace) -> Vec<u64> {
-        launch::parts_of(self.parts, self.part, pace).map(|parts| parts.len() as u64 * self.part).collect()
+        let before = |part: u32| (u64::from(part) * self.part).min(self.flops);
+        launch::parts_of(self.parts, self.part, pace).map(|parts| before(parts.end) - before(parts.start)).collect()
     }
 }
 
