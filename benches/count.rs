@@ -116,15 +116,20 @@ fn table(plan: &Counted, model: &[Model]) {
     submits(plan);
 }
 
-/// In how many submits a plan goes to a GPU, by what is known of the GPU's speed.
+/// In how many dispatches and submits a plan goes to a GPU, by what is known of the GPU's speed.
 fn submits(plan: &Counted) {
-    let count = |pace: Pace| pace.submits(plan.dispatches.iter().map(|dispatch| dispatch.flops)).len();
-    let known = [1, 2, 4, 6, 10].map(|tera| {
+    for tera in [0, 1, 2, 4, 6, 10] {
         let mut pace = Pace::unknown(false);
         pace.learn(tera * 1_000_000_000_000, 1.0);
-        format!("{} at {tera} TFLOP/s", count(pace))
-    });
-    println!("submits: {} at unknown speed, {}", count(Pace::unknown(false)), known.join(", "));
+        let parts: Vec<u64> = plan.dispatches.iter().flat_map(|dispatch| dispatch.cut(pace)).collect();
+        println!(
+            "{}: {} dispatches, {:.1} GFLOP at most; {} submits",
+            if tera == 0 { "unknown speed".to_string() } else { format!("{tera} TFLOP/s") },
+            parts.len(),
+            parts.iter().max().map_or(0.0, |flops| *flops as f64 / 1e9),
+            pace.submits(parts).len()
+        );
+    }
 }
 
 fn sums(dispatches: &[&Dispatch]) -> [u64; 5] {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use wordbrush::Result;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
-use wordbrush::gpu::{Options, Storage};
+use wordbrush::gpu::{Options, Storage, Table};
 use wordbrush::pipeline::{Generation, Params, StableDiffusion};
 
 #[derive(Parser)]
@@ -35,6 +35,9 @@ struct Args {
     /// Bring previews in blocks of six steps, between blocks without, and tell both times: take 40 steps or so.
     #[arg(long)]
     preview: bool,
+    /// Measure which tile shapes are the fastest here, before, and keep it for the next run; see `kernels::tune`.
+    #[arg(long)]
+    tune: bool,
     /// Leave the decoder out.
     #[arg(long)]
     no_decode: bool,
@@ -74,7 +77,16 @@ async fn measure(args: &Args) -> Result<()> {
         height: args.size,
         ..Params::default()
     };
+    gpu.set_measuring(args.tune);
+    if let (true, Some(table)) = (args.tune, Table::load()) {
+        gpu.use_table(table);
+    }
+    let begun = Instant::now();
     let mut generation = sd.start(&params).await?;
+    let start = begun.elapsed().as_secs_f64();
+    if args.tune {
+        gpu.table().save().unwrap_or_else(|e| println!("the measurements are not kept: {e}"));
+    }
     let stats = generation.step_stats().expect("a plan");
     generation.step().await?;
     let (preview, begun) = (previews(args, &sd, &mut generation).await?, Instant::now());
@@ -104,6 +116,8 @@ async fn measure(args: &Args) -> Result<()> {
         "kernels": if adapter.software { "software" } else { "gpu" },
         "pixels": args.size,
         "load_s": load,
+        "start_s": start,
+        "tuned": gpu.table().variants.len(),
         "step": { "dispatches": stats.dispatches, "submits": submits, "gflop": stats.flops as f64 / 1e9,
                   "arena_mib": stats.arena as f64 / 1048576.0, "s": step, "gflop_per_s": stats.flops as f64 / 1e9 / step },
         "decode_s": decode,

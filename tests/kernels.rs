@@ -18,6 +18,8 @@ mod measured;
 mod pack_weights;
 #[path = "kernels/repeat.rs"]
 mod repeat;
+#[path = "kernels/tune.rs"]
+mod tune;
 #[path = "kernels/weigh_tokens.rs"]
 mod weigh_tokens;
 #[path = "kernels/whole_filter.rs"]

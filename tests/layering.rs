@@ -8,7 +8,8 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("files", &["error"]),
     ("gpu", &["error"]),
-    ("kernels", &["gpu"]),
+    // `error` for one of them: measuring waits for the device, which may be lost meanwhile.
+    ("kernels", &["gpu", "error"]),
     // `kernels` for one of them: the GPU itself brings weights into the kernels' order.
     ("weights", &["files", "gpu", "kernels", "error"]),
     ("layers", &["kernels", "gpu", "weights", "error"]),

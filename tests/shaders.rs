@@ -2,6 +2,7 @@
 //! slip through the other tests. Tint sees the same text in the browser tests.
 
 use wordbrush::gpu::{Storage, Value, header, without};
+use wordbrush::kernels::{Memory, Tile};
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed];
 
@@ -20,13 +21,14 @@ const MAY_BE_ZERO: [&str; 11] = [
 ];
 
 /// Bindings that are there only where a switch is on, by the names of their variables.
-const OPTIONAL: [(&str, &[&str]); 6] = [
+const OPTIONAL: [(&str, &[&str]); 7] = [
     ("TWO_INPUTS", &["a2", "x2", "moments2"]),
     ("BIAS", &["bias"]),
     ("ROW_BIAS", &["row_bias", "step"]),
     ("RESIDUAL", &["residual"]),
     ("NORMAL", &["row_moments", "affine"]),
     ("MEASURE", &["moments"]),
+    ("REDUCE", &["partials"]),
 ];
 
 type Values = Vec<(&'static str, Value)>;
@@ -67,18 +69,42 @@ fn kernels() -> Vec<Kernel> {
     ];
     let norm = &["c1", "c2", "pixels", "slabs", "group_channels", "slab_pixels", "first_slab", "groups", "groups_x"];
     let mut kernels = Vec::new();
-    for tile in ["gemm_direct.wgsl", "gemm_tiled.wgsl"] {
-        for (kernel, activation, phases, measure) in [(1, 0, 1, 0), (1, 2, 1, 2), (3, 1, 1, 1), (2, 3, 4, 1)] {
-            let files: &'static [&'static str] = match tile {
-                "gemm_direct.wgsl" => &["gemm.wgsl", "gemm_direct.wgsl"],
-                _ => &["gemm.wgsl", "gemm_tiled.wgsl"],
-            };
-            let constants = [("KERNEL", kernel), ("ACTIVATION", activation), ("PHASES", phases), ("MEASURE", measure)];
-            let mut constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
-            constants.push(("NORMAL", Value::Bool((kernel, measure) == (1, 0))));
-            kernels.push(Kernel { name: tile, files, constants, switches: gemm_switches, params: gemm });
-        }
+    let products = [(1, 0, 1, 0), (1, 2, 1, 2), (3, 1, 1, 1), (2, 3, 4, 1)];
+    let direct: &[&str] = &["gemm.wgsl", "gemm_direct.wgsl"];
+    let tiled: &[&str] = &["gemm.wgsl", "gemm_tiled.wgsl"];
+    let reduce: &[&str] = &["gemm.wgsl", "gemm_reduce.wgsl"];
+    let mut product = |files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
+        let switches: &'static [&str] = switches;
+        let mut constants: Values = [
+            ("ROWS", tile.rows),
+            ("COLUMNS", tile.columns),
+            ("DEPTH", tile.depth),
+            ("SLICES", tile.slices),
+            ("KERNEL", kernel),
+            ("ACTIVATION", activation),
+            ("PHASES", phases),
+            ("MEASURE", measure),
+        ]
+        .map(|(name, value)| (name, value.into()))
+        .to_vec();
+        constants.push(("STORED", (tile.memory == Memory::Stored).into()));
+        constants.push(("NORMAL", (files == tiled && (kernel, measure) == (1, 0)).into()));
+        constants.push(("REDUCE", (files == reduce).into()));
+        // What the loop over switches leaves out is off, so that not everything is multiplied by everything.
+        constants
+            .extend(gemm_switches.iter().filter(|name| !switches.contains(*name)).map(|&name| (name, false.into())));
+        kernels.push(Kernel { name: files[1], files, constants, switches, params: gemm });
+    };
+    for kind in products {
+        product(direct, gemm_switches, Tile::DIRECT, kind);
+        product(tiled, gemm_switches, Tile::SQUARE, kind);
+        product(reduce, &["BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"], Tile { slices: 3, ..Tile::SQUARE }, kind);
     }
+    // The other tile shapes differ in numbers alone: one product each, and one in slices.
+    for (tile, kind) in Tile::SHARED.into_iter().skip(1).zip(products.into_iter().cycle()) {
+        product(tiled, &["TWO_INPUTS"], tile, kind);
+    }
+    product(tiled, &["POINTWISE"], Tile { slices: 3, ..Tile::SQUARE }, products[0]);
     for files in [
         &["attention.wgsl", "attention_rows.wgsl"],
         &["attention.wgsl", "attention_tiled.wgsl"],

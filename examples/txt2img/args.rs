@@ -71,6 +71,9 @@ pub struct Args {
     /// Storage of weights and activations: f32, f16 or packed; f16 where the adapter has it by default.
     #[arg(long)]
     pub dtype: Option<String>,
+    /// Do not measure which of the kernels' variants are the fastest on this GPU, which takes a few seconds once.
+    #[arg(long)]
+    pub no_tune: bool,
     /// Compute on the CPU, which only small models allow.
     #[arg(long)]
     pub cpu: bool,

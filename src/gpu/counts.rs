@@ -2,6 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::launch;
+use super::pace::Pace;
 use super::plan::Stats;
 
 /// One dispatch of a plan.
@@ -21,6 +23,18 @@ pub struct Dispatch {
     pub written: u64,
     /// Bytes of its largest binding.
     pub largest: u64,
+    /// Parts that it can be cut into: 1 where it is too small for that, or knows no parts.
+    pub parts: u32,
+    /// Multiplications and additions of the largest of them.
+    pub part: u64,
+}
+
+impl Dispatch {
+    /// The work of the dispatches that it becomes at a pace; the last part may be smaller than the others.
+    pub fn cut(&self, pace: Pace) -> Vec<u64> {
+        let before = |part: u32| (u64::from(part) * self.part).min(self.flops);
+        launch::parts_of(self.parts, self.part, pace).map(|parts| before(parts.end) - before(parts.start)).collect()
+    }
 }
 
 /// A plan that was recorded.
@@ -41,6 +55,8 @@ pub struct Traffic {
     pub uploaded: u64,
     /// Bytes read back.
     pub read_back: u64,
+    /// Dispatches, parts of large ones each for itself.
+    pub dispatches: usize,
     /// Submits, but for those that read back.
     pub submits: usize,
     /// Buffers made.

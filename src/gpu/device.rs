@@ -14,6 +14,8 @@ use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
 use super::pace::Pace;
 use super::record::Recording;
+use super::tuning::Tuning;
+use super::vendor::Vendor;
 
 /// What to ask of the system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +27,9 @@ pub struct Options {
     /// Whether to take the kernels made for software adapters; `None` asks the adapter. Tests and measurements use it
     /// to run the GPU's kernels where there is no GPU.
     pub software: Option<bool>,
+    /// Dispatches of more multiplications and additions are cut, as long as the device is not known to be fast; `None` for
+    /// what a slow GPU does in a twentieth of a second. Tests cut small ones with it.
+    pub dispatch: Option<u64>,
     /// Nothing is computed and nothing takes memory: plans, traffic and memory are only counted. What is read back is zeros.
     pub count_only: bool,
     /// The device finds no memory for this buffer, counted from 1: see [`Gpu::refuse_buffer`].
@@ -42,7 +47,12 @@ pub struct Adapter {
     pub software: bool,
     /// Shaders may use 16-bit floats.
     pub f16: bool,
+    /// Whose it is.
+    pub vendor: Vendor,
 }
+
+/// The most memory that a workgroup asks for: twice WebGPU's default, which nearly all adapters have.
+const WORKGROUP_MEMORY: u32 = 32 << 10;
 
 /// A device and its queue. Cheap to clone: a handle.
 #[derive(Clone)]
@@ -64,6 +74,7 @@ pub(super) struct Inner {
     pub pace: Cell<Pace>,
     /// How many buffers will be made until the one that is refused.
     pub refused_in: Cell<Option<usize>>,
+    pub tuning: Tuning,
     /// When the first plan was sent that nobody waited for yet, and the work sent since.
     pending: Cell<Option<(Instant, u64)>>,
     failure: Arc<Mutex<Option<Error>>>,
@@ -75,6 +86,7 @@ pub(super) struct Present {
     pub read: Vec<bool>,
     pub write: Vec<bool>,
     pub uniform: bool,
+    pub origin: bool,
 }
 
 /// A bind group layout and the pipeline layout over it.
@@ -101,13 +113,15 @@ impl Gpu {
 
         let info = adapter.get_info();
         let f16 = adapter.features().contains(wgpu::Features::SHADER_F16);
-        let described = Adapter {
+        let vendor = Vendor::of(&info);
+        let mut described = Adapter {
             software: options
                 .software
                 .unwrap_or_else(|| info.device_type == wgpu::DeviceType::Cpu || is_software_name(&info.name)),
             name: info.name,
             backend: format!("{:?}", info.backend),
             f16,
+            vendor,
         };
         let storage = options.storage.unwrap_or(if f16 { Storage::F16 } else { Storage::Packed });
         if storage == Storage::F16 && !f16 {
@@ -124,8 +138,10 @@ impl Gpu {
         limits.max_buffer_size = limits.max_buffer_size.max(offered.max_buffer_size.min(1 << 30));
         limits.max_storage_buffer_binding_size =
             limits.max_storage_buffer_binding_size.max(offered.max_storage_buffer_binding_size.min(1 << 30));
+        // Some tile shapes need more than the default; which one is taken depends on what is there.
+        limits.max_compute_workgroup_storage_size = offered.max_compute_workgroup_storage_size.min(WORKGROUP_MEMORY);
         let limits = limits.or_worse_values_from(&offered);
-        let features = if f16 { wgpu::Features::SHADER_F16 } else { wgpu::Features::empty() };
+        let features = adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY);
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("wordbrush"),
@@ -135,7 +151,10 @@ impl Gpu {
             })
             .await
             .map_err(|e| no_gpu(&e.to_string()))?;
-        let gpu = Self::assemble((device, queue), described, storage, options.count_only);
+        described.vendor = Vendor::told_by(&device).unwrap_or(vendor);
+        let pace = Pace::unknown(described.software);
+        let pace = options.dispatch.map_or(pace, |most| pace.cut_to(most));
+        let gpu = Self::assemble((device, queue), described, (storage, pace), options.count_only);
         gpu.inner.refused_in.set(options.refuse_buffer);
         Ok(gpu)
     }
@@ -143,7 +162,7 @@ impl Gpu {
     fn assemble(
         (device, queue): (wgpu::Device, wgpu::Queue),
         adapter: Adapter,
-        storage: Storage,
+        (storage, pace): (Storage, Pace),
         count_only: bool,
     ) -> Self {
         let failure = Arc::new(Mutex::new(None));
@@ -158,7 +177,6 @@ impl Gpu {
                 keep_first(&kept, Error::new(Code::DeviceLost, message));
             }
         });
-        let pace = Cell::new(Pace::unknown(adapter.software));
         Self {
             inner: Rc::new(Inner {
                 device,
@@ -171,8 +189,9 @@ impl Gpu {
                 allocated: Rc::default(),
                 ledger: Ledger::default(),
                 count_only,
-                pace,
+                pace: Cell::new(pace),
                 refused_in: Cell::default(),
+                tuning: Tuning::default(),
                 pending: Cell::default(),
                 failure,
             }),
@@ -198,6 +217,11 @@ impl Gpu {
     /// The largest tensor that can exist; what is larger than [`largest_tensor`](Self::largest_tensor) is bound in parts.
     pub fn largest_buffer(&self) -> u64 {
         self.inner.device.limits().max_buffer_size
+    }
+
+    /// Bytes of memory that a workgroup may have.
+    pub fn workgroup_memory(&self) -> usize {
+        self.inner.device.limits().max_compute_workgroup_storage_size as usize
     }
 
     /// Bytes that live buffers take on the GPU.

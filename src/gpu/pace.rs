@@ -10,6 +10,11 @@ const FLOPS_SOFTWARE: u64 = 4_000_000_000;
 /// What a submit may take on a device of known speed: an eighth of the two seconds.
 const SECONDS: f64 = 0.25;
 
+/// What a single dispatch may take: a page's compositor waits for it, whatever the submits are.
+const DISPATCH_SECONDS: f64 = 0.05;
+/// Work of a dispatch on a device of unknown speed: that of 1 TFLOP/s.
+const DISPATCH: u64 = 50_000_000_000;
+
 /// Times are taken to be no shorter: browsers round their clock, one of them to this.
 const CLOCK_SECONDS: f64 = 0.1;
 
@@ -17,6 +22,8 @@ const CLOCK_SECONDS: f64 = 0.1;
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     software: bool,
+    /// Multiplications and additions of a dispatch while nothing is known.
+    least: u64,
     /// The best that was seen; 0 if nothing was.
     flops_per_second: f64,
 }
@@ -24,7 +31,12 @@ pub struct Pace {
 impl Pace {
     /// Nothing is known but whether the adapter is a program on the CPU.
     pub fn unknown(software: bool) -> Self {
-        Self { software, flops_per_second: 0.0 }
+        Self { software, least: if software { FLOPS_SOFTWARE } else { DISPATCH }, flops_per_second: 0.0 }
+    }
+
+    /// The same, with less work in a dispatch.
+    pub fn cut_to(self, least: u64) -> Self {
+        Self { least, ..self }
     }
 
     /// So much work took so long. Work that waited for shaders, or was hardly any, seems slower than the device is: the best counts.
@@ -36,6 +48,16 @@ impl Pace {
     pub fn most(&self) -> u64 {
         let cautious = if self.software { FLOPS_SOFTWARE } else { FLOPS };
         cautious.max((self.flops_per_second * SECONDS) as u64)
+    }
+
+    /// Multiplications and additions of a dispatch. On a CPU adapter those of a submit: smaller ones help nobody there.
+    pub fn dispatch(&self) -> u64 {
+        self.least().max((self.flops_per_second * DISPATCH_SECONDS) as u64)
+    }
+
+    /// The same of the slowest device.
+    pub fn least(&self) -> u64 {
+        self.least
     }
 
     /// Which dispatches, of so many multiplications and additions each, go to the device together.

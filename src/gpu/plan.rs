@@ -5,6 +5,9 @@ use std::rc::Rc;
 use super::Gpu;
 use super::buffer::Buffer;
 use super::counts::{Counted, Dispatch};
+use super::launch::{Cut, Launch, launches};
+use super::pace::Pace;
+use super::record::UNIFORM_ALIGNMENT;
 
 /// What a plan does and takes, counted while it was recorded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct Stats {
 pub(super) struct Command {
     pub dispatch: Dispatch,
     pub workgroups: [u32; 3],
+    /// How it can be cut, if it is large.
+    pub cut: Option<Cut>,
     /// `None` on a device that only counts.
     pub ready: Option<Ready>,
 }
@@ -77,10 +82,15 @@ impl Plan {
 
     /// Sends the whole sequence to the GPU; does not wait for it.
     pub fn run(&self) {
-        let submits = self.gpu.inner.pace.get().submits(self.commands.iter().map(|command| command.dispatch.flops));
+        let pace = self.gpu.inner.pace.get();
+        let launches = self.launches(pace);
+        let submits = pace.submits(launches.iter().map(|launch| launch.flops));
         self.gpu.started(self.stats.flops);
         for range in submits {
-            self.gpu.inner.ledger.note(|traffic| traffic.submits += 1);
+            self.gpu.inner.ledger.note(|traffic| {
+                traffic.submits += 1;
+                traffic.dispatches += range.len();
+            });
             let mut encoder = self
                 .gpu
                 .inner
@@ -91,15 +101,26 @@ impl Plan {
                     label: Some(self.label),
                     timestamp_writes: None,
                 });
-                for command in &self.commands[range] {
-                    let Some(ready) = &command.ready else { continue };
-                    pass.set_pipeline(&ready.pipeline);
-                    pass.set_bind_group(0, &ready.bind_group, &[]);
-                    let [x, y, z] = command.workgroups;
-                    pass.dispatch_workgroups(x, y, z);
-                }
+                self.encode(&mut pass, &launches[range]);
             }
             self.gpu.inner.queue.submit([encoder.finish()]);
+        }
+    }
+
+    /// Its dispatches, the large ones in parts.
+    pub(super) fn launches(&self, pace: Pace) -> Vec<Launch> {
+        launches(&self.commands, pace)
+    }
+
+    /// Puts dispatches into a pass.
+    pub(super) fn encode(&self, pass: &mut wgpu::ComputePass, launches: &[Launch]) {
+        for launch in launches {
+            let Some(ready) = &self.commands[launch.command].ready else { continue };
+            pass.set_pipeline(&ready.pipeline);
+            let offset = launch.origin.map(|origin| origin * UNIFORM_ALIGNMENT as u32);
+            pass.set_bind_group(0, &ready.bind_group, offset.as_slice());
+            let [x, y, z] = launch.workgroups;
+            pass.dispatch_workgroups(x, y, z);
         }
     }
 

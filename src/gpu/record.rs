@@ -7,6 +7,7 @@ use super::arena::{self, Life};
 use super::buffer::Buffer;
 use super::counts::Dispatch;
 use super::device::{Layout, Present};
+use super::launch::Cut;
 use super::plan::{Buffers, Command, Plan, Ready, Stats};
 use super::shader::{self, Header, Value};
 use super::tensor::{Inner, Place, Storage, Tensor, View};
@@ -14,7 +15,8 @@ use super::tensor::{Inner, Place, Storage, Tensor, View};
 /// One call of a kernel.
 ///
 /// Bindings are numbered in order: `read`, then `write`, then the parameters. What is `None` takes none of the bindings that
-/// a device allows: see [`without`](super::without).
+/// a device allows: see [`without`](super::without). A kernel that adds `origin.x` or `origin.y` to its workgroup's index is cut
+/// along that axis where it is too much for one dispatch.
 pub struct Kernel<'a> {
     /// The kernel's name: its files, its label, its test.
     pub name: &'static str,
@@ -46,6 +48,7 @@ struct Call {
     read: Vec<Option<View>>,
     write: Vec<Option<View>>,
     uniform: Option<Vec<u32>>,
+    cut: Option<Cut>,
     workgroups: [u32; 3],
     flops: u64,
 }
@@ -60,7 +63,7 @@ pub(super) struct Recording {
 const MOST_BINDINGS: usize = 8;
 
 /// Uniform bindings start at multiples of this.
-const UNIFORM_ALIGNMENT: u64 = 256;
+pub(super) const UNIFORM_ALIGNMENT: u64 = 256;
 
 /// Slabs stay within WebGPU's default binding size where no single tensor is larger.
 const SLAB_BYTES: u64 = 128 << 20;
@@ -103,15 +106,20 @@ impl Gpu {
         let storage = self.kernel_storage(&kernel);
         let out = kernel.write[0].map_or(storage, Tensor::storage);
         let bake = kernel.params.is_empty() || !(kernel.uniform || self.inner.adapter.software);
+        let bindings = kernel.read.len() + kernel.write.len();
+        let absent = |binding: usize| tensors().nth(binding).is_some_and(Option::is_none);
+        let body = shader::without(&kernel.wgsl.concat(), absent);
+        let workgroups = kernel.workgroups.map(|groups| groups as u32);
+        let cut = Cut::new(&body, workgroups, kernel.flops, self.inner.pace.get().least());
         let header = Header {
             storage,
             out,
             constants: kernel.constants,
             params: kernel.params,
-            binding: (!bake).then_some(kernel.read.len() + kernel.write.len()),
+            binding: (!bake).then_some(bindings),
+            origin: cut.map(|_| bindings + usize::from(!bake)),
         };
-        let absent = |binding: usize| tensors().nth(binding).is_some_and(Option::is_none);
-        let source = shader::text(&header) + &shader::without(&kernel.wgsl.concat(), absent);
+        let source = shader::text(&header) + &body;
         let call = Call {
             name: kernel.name,
             class: kernel.class,
@@ -119,7 +127,8 @@ impl Gpu {
             read: kernel.read.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
             write: kernel.write.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
             uniform: (!bake).then(|| kernel.params.iter().map(|(_, value)| value.bits()).collect()),
-            workgroups: kernel.workgroups.map(|groups| groups as u32),
+            cut,
+            workgroups,
             flops: kernel.flops,
         };
         let mut recording = self.inner.recording.borrow_mut();
@@ -138,15 +147,20 @@ impl Gpu {
     fn layout(&self, call: &Call) -> Rc<Layout> {
         let present = |views: &[Option<View>]| views.iter().map(Option::is_some).collect::<Vec<bool>>();
         let (read, write) = (present(&call.read), present(&call.write));
-        let key = Present { read, write, uniform: call.uniform.is_some() };
+        let key = Present { read, write, uniform: call.uniform.is_some(), origin: call.cut.is_some() };
         let mut layouts = self.inner.layouts.borrow_mut();
         let layout = layouts.entry(key.clone()).or_insert_with(|| {
-            let Present { read, write, uniform } = key;
+            let Present { read, write, uniform, origin } = key;
             let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
                 binding: binding as u32,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
                 count: None,
+            };
+            let moving = |mut entry: wgpu::BindGroupLayoutEntry| {
+                let ty = wgpu::BufferBindingType::Uniform;
+                entry.ty = wgpu::BindingType::Buffer { ty, has_dynamic_offset: true, min_binding_size: None };
+                entry
             };
             let storage =
                 |binding| entry(binding, wgpu::BufferBindingType::Storage { read_only: binding < read.len() });
@@ -154,6 +168,10 @@ impl Gpu {
             let mut entries: Vec<_> = bound.map(|(binding, _)| storage(binding)).collect();
             if uniform {
                 entries.push(entry(read.len() + write.len(), wgpu::BufferBindingType::Uniform));
+            }
+            if origin {
+                let binding = read.len() + write.len() + usize::from(uniform);
+                entries.push(moving(entry(binding, wgpu::BufferBindingType::Uniform)));
             }
             let device = &self.inner.device;
             let group =
@@ -199,7 +217,9 @@ impl Call {
     fn places(&self, slabs: &[(Rc<Buffer>, u64)]) -> (Dispatch, Vec<Bound>) {
         let made_here = |place: &Place| slabs.iter().any(|(slab, _)| Rc::ptr_eq(slab, &place.buffer));
         let Self { name, class, flops, .. } = *self;
-        let mut dispatch = Dispatch { name, class, flops, held: 0, read: 0, written: 0, largest: 0 };
+        let mut dispatch =
+            Dispatch { name, class, flops, held: 0, read: 0, written: 0, largest: 0, parts: 1, part: flops };
+        (dispatch.parts, dispatch.part) = self.cut.map_or((1, flops), |cut| (cut.parts, cut.flops));
         let mut places = Vec::new();
         for (binding, view) in self.read.iter().chain(&self.write).enumerate() {
             let Some(View { inner, offset, bytes }) = view else { continue };
@@ -229,12 +249,14 @@ struct Bound {
 impl Recording {
     fn finish(self, gpu: &Gpu, label: &'static str, there: &[Rc<Buffer>]) -> Plan {
         let slabs = self.place_tensors(gpu, label, there);
-        let uniforms = self.upload_uniforms(gpu, label);
+        let uniforms = upload_uniforms(gpu, label, self.calls.iter().filter_map(|call| call.uniform.clone()));
+        let origins = self.calls.iter().filter_map(|call| call.cut).flat_map(Cut::origins);
+        let origins = upload_uniforms(gpu, label, origins.map(|origin| origin.to_vec()));
         let mut stats =
             Stats { dispatches: self.calls.len(), arena: slabs.iter().map(|(_, size)| size).sum(), ..Stats::default() };
         let mut commands = Vec::with_capacity(self.calls.len());
         let mut held = Vec::new();
-        let mut uniform_offset = 0;
+        let (mut uniform_offset, mut first_origin) = (0, 0);
         for call in &self.calls {
             stats.flops += call.flops;
             let (dispatch, mut places) = call.places(&slabs);
@@ -247,12 +269,18 @@ impl Recording {
                 });
                 uniform_offset += UNIFORM_ALIGNMENT;
             }
+            let cut = call.cut.map(|cut| Cut { first: first_origin, ..cut });
+            if let (Some(cut), Some(buffer)) = (cut, &origins) {
+                let binding = call.read.len() + call.write.len() + usize::from(call.uniform.is_some());
+                places.push(Bound { binding, place: Place { buffer: buffer.clone(), offset: 0 }, bytes: 16 });
+                first_origin += cut.parts;
+            }
             let ready = (!gpu.inner.count_only).then(|| {
                 let layout = gpu.layout(call);
                 let pipeline = gpu.pipeline(call, &layout);
                 Ready { pipeline, bind_group: bind_group(gpu, call.name, &layout, &places) }
             });
-            commands.push(Command { dispatch, workgroups: call.workgroups, ready });
+            commands.push(Command { dispatch, workgroups: call.workgroups, cut, ready });
             held.extend(places.into_iter().map(|bound| bound.place.buffer));
         }
         Plan::new(
@@ -302,21 +330,22 @@ impl Recording {
         }
         slabs
     }
+}
 
-    fn upload_uniforms(&self, gpu: &Gpu, label: &str) -> Option<Rc<Buffer>> {
-        let mut bytes: Vec<u8> = Vec::new();
-        for values in self.calls.iter().filter_map(|call| call.uniform.as_ref()) {
-            bytes.extend(bytemuck::cast_slice(values));
-            bytes.resize(bytes.len().next_multiple_of(UNIFORM_ALIGNMENT as usize), 0);
-        }
-        if bytes.is_empty() {
-            return None;
-        }
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let buffer = gpu.buffer(label, bytes.len() as u64, usage);
-        gpu.write(&buffer, 0, &bytes);
-        Some(buffer)
+/// Numbers that are bound one by one; `None` where there are none.
+fn upload_uniforms(gpu: &Gpu, label: &str, all: impl Iterator<Item = Vec<u32>>) -> Option<Rc<Buffer>> {
+    let mut bytes: Vec<u8> = Vec::new();
+    for values in all {
+        bytes.extend(bytemuck::cast_slice(&values));
+        bytes.resize(bytes.len().next_multiple_of(UNIFORM_ALIGNMENT as usize), 0);
     }
+    if bytes.is_empty() {
+        return None;
+    }
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    let buffer = gpu.buffer(label, bytes.len() as u64, usage);
+    gpu.write(&buffer, 0, &bytes);
+    Some(buffer)
 }
 
 fn bind_group(gpu: &Gpu, name: &str, layout: &Layout, places: &[Bound]) -> wgpu::BindGroup {

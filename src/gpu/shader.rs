@@ -68,6 +68,8 @@ pub(super) struct Header<'a> {
     pub params: &'a [(&'static str, Value)],
     /// Binding of the parameters; `None` writes them into the text, where the compiler can use them.
     pub binding: Option<usize>,
+    /// Binding of the origin; `None` where the kernel is never cut.
+    pub origin: Option<usize>,
 }
 
 /// The WGSL text of a header.
@@ -98,12 +100,19 @@ pub(super) fn text(header: &Header) -> String {
             }
         }
     }
+    // Where a dispatch in parts has its part: added to the workgroup's index by kernels that can be cut.
+    match header.origin {
+        Some(binding) => {
+            let _ = writeln!(text, "@group(0) @binding({binding}) var<uniform> origin: vec4<u32>;");
+        }
+        None => text += "const origin = vec4<u32>();\n",
+    }
     text
 }
 
 /// The header alone, for tools that show or check a kernel file by itself.
 pub fn header(storage: Storage, constants: &[(&'static str, Value)], params: &[(&'static str, Value)]) -> String {
-    text(&Header { storage, out: storage, constants, params, binding: None })
+    text(&Header { storage, out: storage, constants, params, binding: None, origin: None })
 }
 
 /// WGSL without the bindings that are `absent`: their declarations become private arrays of one element, which nothing reads

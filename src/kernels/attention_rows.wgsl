@@ -2,7 +2,7 @@
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
-  let row = group.x * 32u + t;
+  let row = (group.x + origin.x) * 32u + t;
   let head = group.y;
   let b = group.z;
   if (row >= p.queries) {

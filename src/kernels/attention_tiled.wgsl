@@ -6,7 +6,7 @@ var<workgroup> tile_v: array<vec4<f32>, KEYS * D4>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
-  let row = group.x * 64u + t;
+  let row = (group.x + origin.x) * 64u + t;
   let head = group.y;
   let b = group.z;
   var query: array<vec4<f32>, D4>;
@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var largest = -3.0e38;
   var total = 0.0;
   let mine = visible(b, row);
-  let all = visible(b, min(group.x * 64u + 63u, p.queries - 1u));
+  let all = visible(b, min((group.x + origin.x) * 64u + 63u, p.queries - 1u));
   for (var start = 0u; start < all; start += KEYS) {
     workgroupBarrier();
     for (var i = t; i < KEYS * D4; i += 64u) {

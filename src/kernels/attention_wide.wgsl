@@ -8,7 +8,7 @@ var<workgroup> score: array<vec4<f32>, 64>;         // (64 keys), one lane per r
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
-  let row = group.x * 4u;
+  let row = (group.x + origin.x) * 4u;
   let head = group.y;
   let b = group.z;
   for (var i = t; i < 4u * D4; i += 64u) {

@@ -2,8 +2,10 @@
 
 use crate::gpu::{Kernel, Storage, Tensor, Value};
 
+use super::choice;
 use super::layer_norm::EPSILON;
-use super::measured::{Measure, Measured, Moments, TILE};
+use super::measured::{self, Measure, Measured, Moments};
+use super::tile::{Memory, Tile};
 
 /// What is applied to the product before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +71,7 @@ pub struct Strip<'a> {
 }
 
 /// A product with its epilogue.
+#[derive(Clone, Copy)]
 pub struct Gemm<'a> {
     /// (B, H, W, C), or (B, T, C): T tokens are a picture one pixel high.
     pub input: &'a Tensor,
@@ -97,24 +100,16 @@ pub struct Gemm<'a> {
 const SHARED: &str = include_str!("gemm.wgsl");
 const DIRECT: &str = include_str!("gemm_direct.wgsl");
 const TILED: &str = include_str!("gemm_tiled.wgsl");
-
-/// The tile shape of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tile {
-    /// 4×8 per thread, no workgroup memory: for software adapters.
-    Direct,
-    /// 64×64 per workgroup through workgroup memory.
-    Tiled,
-}
+const REDUCE: &str = include_str!("gemm_reduce.wgsl");
 
 /// The product, on the tile shape that suits the adapter.
 pub fn gemm(args: &Gemm) -> Tensor {
-    gemm_on(tile(args), args)
+    gemm_on(choice::tile(args), args)
 }
 
 /// The product, with its statistics where the adapter's tile shape keeps them.
 pub fn gemm_measured(args: &Gemm, measure: Measure) -> Measured {
-    gemm_measured_on(tile(args), args, measure)
+    gemm_measured_on(choice::tile(args), args, measure)
 }
 
 /// The product on a given tile shape.
@@ -125,10 +120,6 @@ pub fn gemm_on(tile: Tile, args: &Gemm) -> Tensor {
 /// The product with its statistics on a given tile shape.
 pub fn gemm_measured_on(tile: Tile, args: &Gemm, measure: Measure) -> Measured {
     Problem::of(args).run(tile, args, Some(measure))
-}
-
-fn tile(args: &Gemm) -> Tile {
-    if args.input.gpu().adapter().software { Tile::Direct } else { Tile::Tiled }
 }
 
 /// The most tiles of a picture whose statistics the next normalisation can merge on its way.
@@ -191,34 +182,45 @@ impl Problem {
     /// Room for the statistics, if they are kept.
     fn moments(&self, tile: Tile, args: &Gemm, measure: Option<Measure>) -> Option<Moments> {
         let run: usize = self.run.iter().product();
-        let tiles = args.geometry.phases * run.div_ceil(TILE);
-        let of = measure.filter(|&of| tile == Tile::Tiled && (of == Measure::Rows || tiles <= MOST_TILES))?;
+        let tiles = args.geometry.phases * run.div_ceil(measured::TILE);
+        let of = measure.filter(|&of| tile.memory != Memory::None && (of == Measure::Rows || tiles <= MOST_TILES))?;
         let shape = match of {
             Measure::Channels => [self.batch * tiles, 2, self.width],
-            Measure::Rows => [self.width.div_ceil(TILE), 2, (self.batch * run).next_multiple_of(4)],
+            Measure::Rows => [self.width.div_ceil(measured::TILE), 2, (self.batch * run).next_multiple_of(4)],
         };
         Some(Moments { of, tensor: args.input.gpu().result(&shape, Storage::F32), run })
     }
 
     fn run(&self, tile: Tile, args: &Gemm, measure: Option<Measure>) -> Measured {
         let (out, moments) = (self.result(args), self.moments(tile, args, measure));
-        let measured = moments.as_ref().map(|moments| moments.of);
-        let rows = self.rows();
-        let run_rows = if measured == Some(Measure::Channels) { rows / self.batch } else { rows };
+        if tile.slices == 1 {
+            self.multiply(tile, args, &out, moments.as_ref());
+        } else {
+            let shape = [tile.slices, args.geometry.phases * self.rows(), self.n];
+            let partials = args.input.gpu().result(&shape, Storage::F32);
+            let strip = args.strip.map(|strip| Strip { add: false, ..strip });
+            let (bias, row_bias, activation, residual) = (None, None, Activation::None, None);
+            self.multiply(tile, &Gemm { bias, row_bias, activation, residual, strip, ..*args }, &partials, None);
+            self.reduce(tile.slices, args, &partials, &out, moments.as_ref());
+        }
+        Measured { tensor: out, moments }
+    }
+
+    /// The product itself, into the result or, in slices, into `out` (slices, phases · rows, N).
+    fn multiply(&self, tile: Tile, args: &Gemm, out: &Tensor, moments: Option<&Moments>) {
         let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
         let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
-        assert!(normal.is_none() || tile == Tile::Tiled, "gemm: rows are normalised by {:?} only", Tile::Tiled);
-        let (wgsl, rows_per_group, columns_per_group) = match tile {
-            Tile::Direct => (DIRECT, 32, 64),
-            Tile::Tiled => (TILED, TILE, TILE),
-        };
-        let row_groups = rows / run_rows * args.geometry.phases * run_rows.div_ceil(rows_per_group);
+        let direct = tile.memory == Memory::None;
+        assert!(!direct || (normal.is_none() && tile.slices == 1), "gemm: {tile} knows no norm and no slices");
+        let (run_rows, row_groups) = self.row_groups(args, moments, tile.rows);
         let groups_y = row_groups.min(65535);
+        let z = if tile.slices == 1 { row_groups.div_ceil(groups_y) } else { tile.slices };
+        assert!(tile.slices == 1 || row_groups == groups_y, "gemm: slices of {row_groups} tiles of rows");
         args.input.gpu().run(Kernel {
             name: "gemm",
             class: class(args),
-            wgsl: &[SHARED, wgsl],
-            constants: &constants(args, measured),
+            wgsl: &[SHARED, if direct { DIRECT } else { TILED }],
+            constants: &constants(args, moments, tile),
             params: &self.params(args, run_rows, groups_y),
             // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
             uniform: args.strip.is_some(),
@@ -232,12 +234,52 @@ impl Problem {
                 args.residual,
                 normal.map(|(moments, _)| moments),
                 normal.map(|(_, affine)| affine),
+                None,
             ],
-            write: &[Some(&out), moments.as_ref().map(|moments| &moments.tensor)],
-            workgroups: [self.n.div_ceil(columns_per_group), groups_y, row_groups.div_ceil(groups_y)],
-            flops: 2 * rows as u64 * args.weight.len() as u64,
+            write: &[Some(out), moments.map(|moments| &moments.tensor)],
+            workgroups: [self.n.div_ceil(tile.columns), groups_y, z],
+            flops: 2 * self.rows() as u64 * args.weight.len() as u64,
         });
-        Measured { tensor: out, moments }
+    }
+
+    /// Adds up the slices and does what follows.
+    fn reduce(&self, slices: usize, args: &Gemm, partials: &Tensor, out: &Tensor, moments: Option<&Moments>) {
+        let [rows, columns] =
+            if moments.is_some_and(|moments| moments.of == Measure::Rows) { [16, 64] } else { [64, 16] };
+        let tile = Tile { slices, ..Tile::SQUARE };
+        let (run_rows, row_groups) = self.row_groups(args, moments, rows);
+        let groups_y = row_groups.min(65535);
+        args.input.gpu().run(Kernel {
+            name: "gemm_reduce",
+            class: "sums of slices",
+            wgsl: &[SHARED, REDUCE],
+            constants: &constants(&Gemm { normal: None, input2: None, ..*args }, moments, tile),
+            params: &self.params(args, run_rows, groups_y),
+            uniform: args.strip.is_some(),
+            read: &[
+                None,
+                None,
+                None,
+                args.bias,
+                args.row_bias.map(|bias| bias.rows),
+                args.row_bias.map(|bias| bias.step),
+                args.residual,
+                None,
+                None,
+                Some(partials),
+            ],
+            write: &[Some(out), moments.map(|moments| &moments.tensor)],
+            workgroups: [self.n.div_ceil(columns), groups_y, row_groups.div_ceil(groups_y)],
+            flops: 0,
+        });
+    }
+
+    /// Rows that follow each other without another's between them, and how many workgroups of `height` rows there are.
+    fn row_groups(&self, args: &Gemm, moments: Option<&Moments>, height: usize) -> (usize, usize) {
+        let rows = self.rows();
+        let channels = moments.is_some_and(|moments| moments.of == Measure::Channels);
+        let run_rows = if channels { rows / self.batch } else { rows };
+        (run_rows, rows / run_rows * args.geometry.phases * run_rows.div_ceil(height))
     }
 
     /// Rows of the product, of one parity.
@@ -271,14 +313,19 @@ impl Problem {
     }
 }
 
-fn constants(args: &Gemm, measured: Option<Measure>) -> [(&'static str, Value); 12] {
+fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile) -> [(&'static str, Value); 17] {
     let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
-    let measure: usize = match measured {
+    let measure: usize = match moments.map(|moments| moments.of) {
         None => 0,
         Some(Measure::Channels) => 1,
         Some(Measure::Rows) => 2,
     };
     [
+        ("ROWS", tile.rows.into()),
+        ("COLUMNS", tile.columns.into()),
+        ("DEPTH", tile.depth.into()),
+        ("STORED", (tile.memory == Memory::Stored).into()),
+        ("SLICES", tile.slices.into()),
         ("KERNEL", kernel.into()),
         ("PHASES", phases.into()),
         ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),

@@ -1,4 +1,4 @@
-// out[m, n] = Σ_k a[m, k] · w[k, n], then the epilogue. What both tile shapes share: bindings, addresses, epilogue.
+// out[m, n] = Σ_k a[m, k] · w[k, n], then the epilogue. What all tile shapes share: bindings, addresses, epilogue.
 //
 // A convolution is the same product: row m is an output pixel (b, y, x), and k runs over the filter's taps and the
 // input's channels. Nothing is unfolded in memory, the addresses are computed here (implicit GEMM). A second input
@@ -13,21 +13,25 @@
 @group(0) @binding(6) var<storage, read> residual: array<elem4>;      // as out, or an equal part of its batch
 @group(0) @binding(7) var<storage, read> row_moments: array<f32>;     // of a: as `moments` of its rows
 @group(0) @binding(8) var<storage, read> affine: array<vec4<f32>>;    // (2, 4·c1): gamma, beta
-@group(0) @binding(9) var<storage, read_write> out: array<out4>;      // (B, out_h, out_w, 4·n4), or half of that with GEGLU
+@group(0) @binding(9) var<storage, read> partials: array<vec4<f32>>;  // (slices, PHASES, rows, 4·n4): the product in parts
+@group(0) @binding(10) var<storage, read_write> out: array<out4>;     // (B, out_h, out_w, 4·n4), or half of that with GEGLU
 // Mean and sum of squared deviations of parts of the result: of each channel in a tile of 64 rows, (row tiles, 2, 4·n4), or
 // of each row in a tile of 64 channels, (column tiles, 2, rows).
-@group(0) @binding(10) var<storage, read_write> moments: array<f32>;
+@group(0) @binding(11) var<storage, read_write> moments: array<f32>;
 
 // Rows come in runs: all there are, or those of a batch item, whose statistics must not mix with another's. With four
 // phases every run comes four times, once for each parity of the pixels of a picture that is doubled.
-struct Rows { first: u32, end: u32, phase: u32 }
+// `measured` is the tile of 64 rows whose statistics begin with them.
+struct Rows { first: u32, end: u32, phase: u32, measured: u32 }
 
 // The rows of a workgroup that computes `height` of them.
 fn rows_of(tile: u32, height: u32) -> Rows {
   let tiles = (p.run_rows + height - 1u) / height;
   let run = tile / tiles;
   let first = run / PHASES * p.run_rows;
-  return Rows(first + tile % tiles * height, min(first + p.run_rows, p.rows), run % PHASES);
+  let above = tile % tiles * height;
+  let measured = run * ((p.run_rows + 63u) / 64u) + above / 64u;
+  return Rows(first + above, min(first + p.run_rows, p.rows), run % PHASES, measured);
 }
 
 // Index of the input pixel under tap (ky, kx) of output row m, or -1 in the padding.
@@ -64,17 +68,17 @@ fn place(m: u32, phase: u32) -> u32 {
   return (b * p.run_h * 2u + y) * p.run_w * 2u + x;
 }
 
-// Four channels of an input pixel.
-fn load_a(at: i32, c: u32) -> vec4<f32> {
+// Four channels of an input pixel, as they are stored.
+fn fetch_a(at: i32, c: u32) -> elem4 {
   if (at < 0 || c >= p.c1 + p.c2) {
-    return vec4<f32>();
+    return elem4();
   }
   if (TWO_INPUTS) {
     if (c >= p.c1) {
-      return load4(a2[u32(at) * p.c2 + c - p.c1]);
+      return a2[u32(at) * p.c2 + c - p.c1];
     }
   }
-  return load4(a[u32(at) * p.c1 + c]);
+  return a[u32(at) * p.c1 + c];
 }
 
 // The Gaussian error function, Abramowitz and Stegun 7.1.26: within 1.5e-7 everywhere.

@@ -1,13 +1,11 @@
 // Without workgroup memory, for adapters that are programs on a CPU: there a barrier costs more than a load.
 // One thread computes four rows by eight columns.
 
-const ROWS: u32 = 4u;
-
 @compute @workgroup_size(8, 8)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
   let n = (group.x * 8u + local.x) * 2u;
-  let rows = rows_of(group.y + group.z * p.groups_y, 8u * ROWS);
-  let m = rows.first + local.y * ROWS;
+  let rows = rows_of(group.y + origin.y + group.z * p.groups_y, ROWS);
+  let m = rows.first + local.y * 4u;
   if (n >= p.n4 || m >= rows.end) {
     return;
   }
@@ -25,10 +23,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     let at2 = pixel(m + 2u, rows, ky, kx);
     let at3 = pixel(m + 3u, rows, ky, kx);
     for (var c = 0u; c < channels; c++) {
-      let x0 = load_a(at0, c);
-      let x1 = load_a(at1, c);
-      let x2 = load_a(at2, c);
-      let x3 = load_a(at3, c);
+      let x0 = load4(fetch_a(at0, c));
+      let x1 = load4(fetch_a(at1, c));
+      let x2 = load4(fetch_a(at2, c));
+      let x3 = load4(fetch_a(at3, c));
       let k = ((rows.phase * KERNEL * KERNEL + tap) * channels + c) * 4u * p.n4;
       let w00 = load4(w[k + n]);              let w01 = load4(w[k + n1]);
       let w10 = load4(w[k + p.n4 + n]);       let w11 = load4(w[k + p.n4 + n1]);

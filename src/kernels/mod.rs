@@ -18,6 +18,7 @@
 //! | [`whole_filter`](whole_filter()) | four phases' filters to the one they come from | pictures of odd size |
 
 mod attention;
+mod choice;
 mod gemm;
 mod group_norm;
 mod image;
@@ -29,14 +30,14 @@ mod rescale_guidance;
 mod sampler_step;
 mod scale_latents;
 mod soft_clamp;
+mod tile;
+mod tune;
 mod weigh_tokens;
 mod weigh_windows;
 mod whole_filter;
 
 pub use attention::{Attention, Rows, Seen, Split, attention, attention_on};
-pub use gemm::{
-    Activation, Gemm, Geometry, Normal, RowBias, Strip, Tile, gemm, gemm_measured, gemm_measured_on, gemm_on,
-};
+pub use gemm::{Activation, Gemm, Geometry, Normal, RowBias, Strip, gemm, gemm_measured, gemm_measured_on, gemm_on};
 pub use group_norm::{GroupNorm, Moments, group_norm};
 pub use image::{image, image_from_unit};
 pub use layer_norm::layer_norm;
@@ -47,6 +48,8 @@ pub use rescale_guidance::{Rescale, rescale_guidance};
 pub use sampler_step::{HEAD, ROW, matrix_offset, sampler_step, step_len};
 pub use scale_latents::scale_latents;
 pub use soft_clamp::soft_clamp;
+pub use tile::{Memory, Tile};
+pub use tune::tune;
 pub use weigh_tokens::weigh_tokens;
 pub use weigh_windows::weigh_windows;
 pub use whole_filter::whole_filter;

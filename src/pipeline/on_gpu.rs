@@ -9,7 +9,9 @@ use std::ops::Range;
 use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
-use crate::kernels::{HEAD, ROW, Rescale, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len};
+use crate::kernels::{
+    HEAD, ROW, Rescale, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, tune,
+};
 use crate::models::unet::Prepared;
 use crate::models::{Unet, Vae};
 use crate::weights::{Filling, Weights};
@@ -203,6 +205,7 @@ impl OnGpuCanvas {
             let factors = rescale.map(|rescale| rescale_guidance(&eps, &step, repaint, &registers, n, rescale));
             sampler_step(Some(&eps), factors.as_ref(), &step, repaint, &registers);
         };
+        tune(gpu, || evaluate(0..count, start.rescale)).await?;
         let (plan, ()) = gpu.record("unet step", || evaluate(0..count, start.rescale));
         let without = |prompts| gpu.record_beside(&plan, "unet step without guidance", || evaluate(prompts, None)).0;
         let plain = start.plain.clone().map(without);

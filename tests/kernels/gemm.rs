@@ -1,7 +1,9 @@
-use wordbrush::gpu::{Storage, Tensor};
-use wordbrush::kernels::{Activation, Gemm, Geometry, RowBias, Strip, Tile, gemm_on};
+use wordbrush::gpu::{Gpu, Storage, Tensor};
+use wordbrush::kernels::{
+    Activation, Gemm, Geometry, Measure, Memory, RowBias, Strip, Tile, gemm_measured_on, gemm_on,
+};
 
-use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
+use crate::support::{Numbers, STORAGES, close, gpu, gpu_in_parts, run, tensor};
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -47,6 +49,21 @@ struct Data {
 }
 
 const STEP: usize = 2;
+
+/// Every tile shape that differs from the others on a device of this storage.
+pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
+    let differs = |tile: &Tile| tile.memory != Memory::Stored || gpu.storage() != Storage::F32;
+    let all: Vec<Tile> = Tile::SHARED.into_iter().filter(differs).collect();
+    assert!(
+        all.iter().all(|tile| tile.fits(gpu.storage(), gpu.workgroup_memory())),
+        "this adapter has too little memory"
+    );
+    [vec![Tile::DIRECT], all].concat()
+}
+
+/// One of each kind of them: where it is the epilogue that is looked at.
+pub const FEW: [Tile; 3] =
+    [Tile::DIRECT, Tile::SQUARE, Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE }];
 
 fn data(case: &Case, storage: Storage) -> Data {
     let [b, h, w] = case.input;
@@ -131,54 +148,101 @@ fn gelu(x: f64) -> f64 {
 
 fn check(case: &Case) {
     for storage in STORAGES {
-        let gpu = gpu(storage);
-        let d = data(case, storage);
-        let [b, h, w] = case.input;
-        let up = |shape: &[usize], storage, values: &[f32]| tensor(&gpu, shape, storage, values);
-        let input = up(&[b, h, w, case.c1], storage, &d.input);
-        let input2: Option<Tensor> = (case.c2 > 0).then(|| up(&[b, h, w, case.c2], storage, &d.input2));
-        let weight = up(&[case.kernel, case.kernel, case.c1 + case.c2, case.n], storage, &d.weight);
-        let bias = up(&[case.n], Storage::F32, &d.bias);
-        let rows = up(&[3, case.n], storage, &d.rows);
-        let step = up(&[4], Storage::F32, &[STEP as f32, 0.0, 0.0, 0.0]);
-        let width = d.residual.len() / d.out.iter().product::<usize>();
-        let residual = up(&[d.out[0], d.out[1], d.out[2], width], storage, &d.residual);
-        let expected = reference(case, &d);
-        for tile in [Tile::Direct, Tile::Tiled] {
-            let found = run(&gpu, || {
-                gemm_on(
-                    tile,
-                    &Gemm {
-                        input: &input,
-                        input2: input2.as_ref(),
-                        normal: None,
-                        weight: &weight,
-                        bias: case.bias.then_some(&bias),
-                        row_bias: case.row_bias.then_some(RowBias { rows: &rows, step: &step }),
-                        activation: case.activation,
-                        residual: case.residual.then_some(&residual),
-                        geometry: Geometry {
-                            kernel: case.kernel,
-                            phases: 1,
-                            stride: case.stride,
-                            padding: case.padding.unwrap_or(case.kernel / 2),
-                            padding_end: case.kernel / 2,
-                            stretched: case.stretched,
-                        },
-                        out: None,
-                        strip: None,
+        check_on(&FEW, &gpu(storage), case);
+    }
+}
+
+fn check_on(tiles: &[Tile], gpu: &Gpu, case: &Case) {
+    let storage = gpu.storage();
+    let d = data(case, storage);
+    let [b, h, w] = case.input;
+    let up = |shape: &[usize], storage, values: &[f32]| tensor(gpu, shape, storage, values);
+    let input = up(&[b, h, w, case.c1], storage, &d.input);
+    let input2: Option<Tensor> = (case.c2 > 0).then(|| up(&[b, h, w, case.c2], storage, &d.input2));
+    let weight = up(&[case.kernel, case.kernel, case.c1 + case.c2, case.n], storage, &d.weight);
+    let bias = up(&[case.n], Storage::F32, &d.bias);
+    let rows = up(&[3, case.n], storage, &d.rows);
+    let step = up(&[4], Storage::F32, &[STEP as f32, 0.0, 0.0, 0.0]);
+    let width = d.residual.len() / d.out.iter().product::<usize>();
+    let residual = up(&[d.out[0], d.out[1], d.out[2], width], storage, &d.residual);
+    let expected = reference(case, &d);
+    for &tile in tiles {
+        let found = run(gpu, || {
+            gemm_on(
+                tile,
+                &Gemm {
+                    input: &input,
+                    input2: input2.as_ref(),
+                    normal: None,
+                    weight: &weight,
+                    bias: case.bias.then_some(&bias),
+                    row_bias: case.row_bias.then_some(RowBias { rows: &rows, step: &step }),
+                    activation: case.activation,
+                    residual: case.residual.then_some(&residual),
+                    geometry: Geometry {
+                        kernel: case.kernel,
+                        phases: 1,
+                        stride: case.stride,
+                        padding: case.padding.unwrap_or(case.kernel / 2),
+                        padding_end: case.kernel / 2,
+                        stretched: case.stretched,
                     },
-                )
-            });
-            close(&format!("{tile:?} {:?}→{}", case.input, case.n), storage, &found, &expected);
+                    out: None,
+                    strip: None,
+                },
+            )
+        });
+        close(&format!("{tile} {:?}→{}", case.input, case.n), storage, &found, &expected);
+    }
+}
+
+/// Sizes that fill no tile, a chunk or none of it, and one row of a second tile: every tile shape on one device each, so
+/// that each is compiled once (sizes are a uniform on software adapters).
+#[test]
+fn every_tile_shape_on_awkward_sizes() {
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let tiles = tiles(&gpu);
+        for (rows, c, n) in [(1, 4, 4), (3, 12, 20), (77, 64, 68), (65, 132, 64), (130, 36, 8), (129, 20, 132)] {
+            check_on(&tiles, &gpu, &Case { input: [1, 1, rows], c1: c, n, bias: true, ..LINEAR });
+        }
+        let convolution = Case { input: [2, 11, 7], c1: 12, n: 140, kernel: 3, bias: true, ..LINEAR };
+        for case in [convolution, Case { c1: 36, n: 68, ..convolution }, Case { input: [1, 1, 1], n: 4, ..convolution }]
+        {
+            check_on(&tiles, &gpu, &case);
         }
     }
 }
 
+/// k in slices: more of them than there are chunks, all epilogues.
 #[test]
-fn linear_of_awkward_sizes() {
-    for (rows, c, n) in [(1, 4, 4), (3, 12, 20), (77, 64, 68), (65, 132, 64), (130, 36, 8)] {
-        check(&Case { input: [1, 1, rows], c1: c, n, bias: true, ..LINEAR });
+fn slices_are_added_up() {
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let sliced = |tile: Tile, slices| Tile { slices, ..tile };
+        let tiles = [sliced(Tile::SQUARE, 2), sliced(Tile::SQUARE, 7), sliced(FEW[2], 3)];
+        let base = Case { input: [2, 3, 11], c1: 20, n: 72, kernel: 3, bias: true, ..LINEAR };
+        check_on(&tiles, &gpu, &base);
+        check_on(&tiles, &gpu, &Case { c2: 8, residual: true, row_bias: true, ..base });
+        check_on(&tiles[..1], &gpu, &Case { activation: Activation::Geglu, n: 136, ..base });
+        check_on(&tiles[..1], &gpu, &Case { activation: Activation::Relu, residual: true, ..base });
+        check_on(&tiles, &gpu, &Case { kernel: 1, c1: 132, activation: Activation::Silu, ..base });
+        check_on(&tiles[..1], &gpu, &Case { input: [1, 1, 1], c1: 4, n: 4, kernel: 1, ..base });
+    }
+}
+
+/// The same bits every time: nothing depends on which workgroup is done first.
+#[test]
+fn slices_are_added_up_in_their_order() {
+    let gpu = gpu(Storage::F32);
+    let mut numbers = Numbers::new(17);
+    let x = tensor(&gpu, &[1, 9, 9, 64], Storage::F32, &numbers.take(81 * 64, Storage::F32));
+    let weight = tensor(&gpu, &[3, 3, 64, 68], Storage::F32, &numbers.take(9 * 64 * 68, Storage::F32));
+    let tile = Tile { slices: 5, ..Tile::SQUARE };
+    let once = || run(&gpu, || gemm_on(tile, &convolution(&x, &weight, false, None)));
+    let first = once();
+    for _ in 0..4 {
+        assert!(once() == first);
     }
 }
 
@@ -223,7 +287,7 @@ fn a_product_can_be_stored_in_f32() {
     let weight = tensor(&gpu, &[1, 1, 4, 4], Storage::Packed, &[1.0 / 1024.0; 16]);
     let bias = tensor(&gpu, &[4], Storage::F32, &[1.0 + 1.0 / 65536.0; 4]);
     let geometry = Geometry { kernel: 1, phases: 1, stride: 1, padding: 0, padding_end: 0, stretched: None };
-    for tile in [Tile::Direct, Tile::Tiled] {
+    for tile in FEW {
         let found = run(&gpu, || {
             gemm_on(
                 tile,
@@ -278,7 +342,7 @@ fn strips_of_convolutions() {
             let (out_h, out_w) = (h * factor, w * factor);
             let before = numbers.take(out_h * out_w * n, storage);
             let residual = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
-            for tile in [Tile::Direct, Tile::Tiled] {
+            for tile in FEW {
                 for add in [false, true] {
                     let added = add.then_some(&residual);
                     let whole = run(&gpu, || {
@@ -297,7 +361,7 @@ fn strips_of_convolutions() {
                     });
                     plan.run();
                     let found = pollster::block_on(out.read()).expect("read");
-                    close(&format!("{tile:?} doubled {doubled} add {add}"), storage, &found, &whole);
+                    close(&format!("{tile} doubled {doubled} add {add}"), storage, &found, &whole);
                 }
             }
         }
@@ -322,9 +386,30 @@ fn a_residual_comes_again() {
         let once = tensor(&gpu, &[1, 3, 12], storage, &residual);
         let x = tensor(&gpu, &[2, 3, 8], storage, &x);
         let weight = tensor(&gpu, &[1, 1, 8, 12], storage, &weight);
-        for tile in [Tile::Direct, Tile::Tiled] {
+        for tile in FEW {
             let sum = |residual| run(&gpu, || gemm_on(tile, &Gemm { residual: Some(residual), ..plain(&x, &weight) }));
-            assert_eq!(sum(&once), sum(&twice), "{tile:?} {storage:?}");
+            assert_eq!(sum(&once), sum(&twice), "{tile} {storage:?}");
         }
+    }
+}
+
+/// A dispatch in parts gives the same bits as a whole one.
+#[test]
+fn dispatches_in_parts() {
+    for (storage, tile) in [(Storage::F32, FEW[1]), (Storage::F16, FEW[2]), (Storage::Packed, FEW[0])] {
+        let results = [gpu(storage), gpu_in_parts(storage)].map(|gpu| {
+            let mut numbers = Numbers::new(18);
+            let x = tensor(&gpu, &[2, 15, 11, 12], storage, &numbers.take(2 * 15 * 11 * 12, storage));
+            let weight = tensor(&gpu, &[3, 3, 12, 68], storage, &numbers.take(9 * 12 * 68, storage));
+            let before = gpu.traffic().dispatches;
+            let product = convolution(&x, &weight, false, None);
+            let whole = run(&gpu, || gemm_measured_on(tile, &product, Measure::Channels).tensor);
+            let sliced = run(&gpu, || gemm_on(Tile { slices: 2, ..Tile::SQUARE }, &product));
+            (gpu.traffic().dispatches - before, [whole, sliced])
+        });
+        // 330 rows, those of each item by themselves where they are measured; the sums of slices are no product.
+        let parts = if tile == FEW[0] { 330usize.div_ceil(32) } else { 2 * 165usize.div_ceil(tile.rows) };
+        assert_eq!([results[0].0, results[1].0], [3, parts + 330usize.div_ceil(64) + 1], "{tile}");
+        assert!(results[0].1 == results[1].1, "{tile} {storage:?}");
     }
 }

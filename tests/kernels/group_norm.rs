@@ -1,7 +1,7 @@
 use wordbrush::gpu::{Storage, Tensor};
 use wordbrush::kernels::{Gemm, GroupNorm, Measure, Measured, Moments, Tile, gemm_measured_on, group_norm};
 
-use crate::gemm::plain;
+use crate::gemm::{FEW, plain};
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 fn reference(shape: [usize; 3], input: &[f32], affine: [&[f32]; 2], epsilon: f64, silu: bool) -> Vec<f32> {
@@ -102,8 +102,8 @@ fn strips_of_a_picture() {
 }
 
 /// A product that measures what it makes, and makes nothing of it but the input: by the identity, moved by a bias.
-fn measured(x: &Tensor, identity: &Tensor, bias: &Tensor) -> Measured {
-    gemm_measured_on(Tile::Tiled, &Gemm { bias: Some(bias), ..plain(x, identity) }, Measure::Channels)
+fn measured(tile: Tile, x: &Tensor, identity: &Tensor, bias: &Tensor) -> Measured {
+    gemm_measured_on(tile, &Gemm { bias: Some(bias), ..plain(x, identity) }, Measure::Channels)
 }
 
 fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
@@ -138,13 +138,19 @@ fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
         let expected = reference([batch, h * w, groups], &input, [&gamma, &beta], 1e-5, true);
         let gamma = tensor(&gpu, &[channels], Storage::F32, &gamma);
         let beta = tensor(&gpu, &[channels], Storage::F32, &beta);
-        let found = run(&gpu, || {
-            let inputs = parts.each_ref().map(|part| part.as_ref().map(|(_, x, one, bias)| measured(x, one, bias)));
-            let [Some(x), x2] = &inputs else { panic!("no input") };
-            let input2 = x2.as_ref();
-            group_norm(&GroupNorm { input: x, input2, gamma: &gamma, beta: &beta, groups, epsilon: 1e-5, silu: true })
-        });
-        close(&format!("group_norm from tiles {size:?} {c1}+{c2}/{groups}"), storage, &found, &expected);
+        for tile in [Tile::SQUARE, FEW[2], Tile { slices: 2, ..Tile::SQUARE }] {
+            let found = run(&gpu, || {
+                let part = |part: &Option<_>| {
+                    part.as_ref().map(|(_, x, one, bias): &(_, _, _, _)| measured(tile, x, one, bias))
+                };
+                let inputs = parts.each_ref().map(part);
+                let [Some(input), input2] = &inputs else { panic!("no input") };
+                let input2 = input2.as_ref();
+                let (gamma, beta) = (&gamma, &beta);
+                group_norm(&GroupNorm { input, input2, gamma, beta, groups, epsilon: 1e-5, silu: true })
+            });
+            close(&format!("group_norm from tiles, {tile} {size:?} {c1}+{c2}/{groups}"), storage, &found, &expected);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use wordbrush::gpu::Storage;
 use wordbrush::kernels::{Gemm, Measure, Normal, Tile, gemm_measured_on, gemm_on};
 
-use crate::gemm::plain;
+use crate::gemm::{FEW, plain};
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 /// A product that leaves the statistics of its rows, then one that normalises them on its way in.
@@ -35,13 +35,15 @@ fn rows_are_normalised_on_the_way_in() {
             let bias = tensor(&gpu, &[c], Storage::F32, &bias);
             let affine = tensor(&gpu, &[2, c], Storage::F32, &affine);
             let weight = tensor(&gpu, &[1, 1, c, n], storage, &weight);
-            let found = run(&gpu, || {
-                let product = Gemm { bias: Some(&bias), ..plain(&x, &identity) };
-                let input = &gemm_measured_on(Tile::Tiled, &product, Measure::Rows);
-                let normal = Some(Normal { input, affine: &affine });
-                gemm_on(Tile::Tiled, &Gemm { normal, ..plain(&input.tensor, &weight) })
-            });
-            close(&format!("normalised {rows}×{c}→{n}"), storage, &found, &expected);
+            for tile in [Tile::SQUARE, FEW[2], Tile { slices: 3, ..Tile::SQUARE }] {
+                let found = run(&gpu, || {
+                    let product = Gemm { bias: Some(&bias), ..plain(&x, &identity) };
+                    let input = &gemm_measured_on(tile, &product, Measure::Rows);
+                    let normal = Some(Normal { input, affine: &affine });
+                    gemm_on(tile, &Gemm { normal, ..plain(&input.tensor, &weight) })
+                });
+                close(&format!("{tile} normalised {rows}×{c}→{n}"), storage, &found, &expected);
+            }
         }
     }
 }

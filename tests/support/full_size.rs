@@ -67,6 +67,7 @@ fn difference(after: Traffic, before: Traffic) -> Traffic {
     Traffic {
         uploaded: after.uploaded - before.uploaded,
         read_back: after.read_back - before.read_back,
+        dispatches: after.dispatches - before.dispatches,
         submits: after.submits - before.submits,
         buffers: after.buffers - before.buffers,
         bind_groups: after.bind_groups - before.bind_groups,

@@ -15,6 +15,12 @@ pub fn gpu(storage: Storage) -> Gpu {
     }
 }
 
+/// The same, where dispatches are cut into as many parts as they can be.
+pub fn gpu_in_parts(storage: Storage) -> Gpu {
+    let options = Options { storage: Some(storage), dispatch: Some(1), ..Options::default() };
+    pollster::block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("{}: {error}", error.code.name()))
+}
+
 /// Numbers that look random and are the same everywhere.
 pub struct Numbers(u64);
 

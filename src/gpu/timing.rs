@@ -1,0 +1,67 @@
+//! How long a plan takes on the device.
+
+use web_time::Instant;
+
+use crate::error::Result;
+
+use super::{Gpu, Plan};
+
+/// A measurement lasts at least this long, if the repetitions allow: browsers round timestamps to a tenth of a millisecond.
+const SECONDS: f64 = 0.004;
+const MOST_REPEATS: usize = 64;
+
+impl Gpu {
+    /// Seconds that a plan takes on the device: the median of three measurements, each of enough repetitions to be seen. By
+    /// timestamps where the device has them; else by the clock, from sending to the answer. A plan that takes more than
+    /// `most` is measured once.
+    ///
+    /// # Errors
+    /// Out of memory, a lost device, or a refused command.
+    pub async fn seconds(&self, plan: &Plan, most: f64) -> Result<f64> {
+        // The first time a driver may still be compiling.
+        self.measure(plan, 1).await?;
+        let once = self.measure(plan, 1).await?;
+        if once > most {
+            return Ok(once);
+        }
+        let repeats = ((SECONDS / once.max(1e-6)).ceil() as usize).clamp(1, MOST_REPEATS);
+        let mut times = [0.0; 3];
+        for time in &mut times {
+            *time = self.measure(plan, repeats).await? / repeats as f64;
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[1])
+    }
+
+    async fn measure(&self, plan: &Plan, repeats: usize) -> Result<f64> {
+        let device = &self.inner.device;
+        let stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
+            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+            let ty = wgpu::QueryType::Timestamp;
+            let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("timing"), ty, count: 2 });
+            (set, self.buffer("timing", 16, usage))
+        });
+        let launches = plan.launches(self.inner.pace.get());
+        let mut encoder = device.create_command_encoder(&Default::default());
+        {
+            let timestamp_writes = stamps.as_ref().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            });
+            let mut pass =
+                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("timing"), timestamp_writes });
+            (0..repeats).for_each(|_| plan.encode(&mut pass, &launches));
+        }
+        if let Some((set, buffer)) = &stamps {
+            encoder.resolve_query_set(set, 0..2, &buffer.raw, 0);
+        }
+        let begun = Instant::now();
+        self.inner.queue.submit([encoder.finish()]);
+        self.finish().await?;
+        let Some((_, buffer)) = stamps else { return Ok(begun.elapsed().as_secs_f64()) };
+        let bytes = self.read_back(&buffer, 0, 16).await?;
+        let stamp = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[8 * i + byte]));
+        Ok(stamp(1).saturating_sub(stamp(0)) as f64 * f64::from(self.inner.queue.get_timestamp_period()) * 1e-9)
+    }
+}

@@ -1,0 +1,99 @@
+//! How a product is cut: what a workgroup computes, and what of it passes through workgroup memory.
+
+use std::fmt;
+
+use crate::gpu::Storage;
+
+/// What a tile keeps in workgroup memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Memory {
+    /// Nothing: for adapters that are programs on a CPU, where a barrier costs more than a load.
+    None,
+    /// 32-bit floats.
+    Single,
+    /// Numbers as they are stored, in half the bytes. Nothing is rounded: rows that are normalised on their way in
+    /// remain 32-bit floats.
+    Stored,
+}
+
+/// The tile shape of a product, and into how many slices its k is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows that a workgroup computes.
+    pub rows: usize,
+    /// Columns that a workgroup computes.
+    pub columns: usize,
+    /// k that pass through workgroup memory at once.
+    pub depth: usize,
+    /// What workgroup memory holds.
+    pub memory: Memory,
+    /// Parts of k that are summed by different workgroups, and added up by a dispatch that has the epilogue. 1 for none.
+    pub slices: usize,
+}
+
+/// Slices that k is cut into at most.
+pub(super) const MOST_SLICES: usize = 8;
+
+impl Tile {
+    /// Four rows by eight columns per thread, no workgroup memory.
+    pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, slices: 1 };
+    /// What runs on every GPU and with every epilogue within WebGPU's default limits.
+    pub const SQUARE: Tile = Tile { rows: 64, columns: 64, depth: 16, memory: Memory::Single, slices: 1 };
+    /// Those with workgroup memory: eight rows by eight columns per thread.
+    pub const SHARED: [Tile; 11] = [
+        Tile::SQUARE,
+        Tile { memory: Memory::Stored, ..Tile::SQUARE },
+        Tile { depth: 32, ..Tile::SQUARE },
+        Tile { depth: 32, memory: Memory::Stored, ..Tile::SQUARE },
+        Tile { rows: 128, ..Tile::SQUARE },
+        Tile { rows: 128, memory: Memory::Stored, ..Tile::SQUARE },
+        Tile { rows: 128, depth: 32, ..Tile::SQUARE },
+        Tile { rows: 128, depth: 32, memory: Memory::Stored, ..Tile::SQUARE },
+        Tile { rows: 128, columns: 128, ..Tile::SQUARE },
+        Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE },
+        Tile { rows: 128, columns: 128, depth: 32, memory: Memory::Stored, ..Tile::SQUARE },
+    ];
+
+    /// Threads of a workgroup.
+    pub fn threads(self) -> usize {
+        if self.memory == Memory::None { 64 } else { self.rows * self.columns / 64 }
+    }
+
+    /// Bytes of workgroup memory at most, whatever the epilogue.
+    pub fn bytes(self, storage: Storage) -> usize {
+        let vector = |memory| if memory == Memory::Stored { 4 * storage.size() } else { 16 };
+        let Self { rows, columns, depth, memory, .. } = self;
+        let (a, w) = (rows * (depth / 4 + 1), depth * columns / 4);
+        match memory {
+            Memory::None => 0,
+            // With normalised rows `a` is in 32-bit floats, and statistics need room of their own.
+            Memory::Stored => a * 16 + w * vector(memory) + rows * 8 + self.threads() * 16,
+            Memory::Single => (a + w) * 16 + rows * 8,
+        }
+    }
+
+    /// What [`to_string`](fmt::Display) made; `None` for what is no tile shape with workgroup memory.
+    pub fn named(name: &str) -> Option<Tile> {
+        let (shape, slices) = name.split_once(" /").unwrap_or((name, "1"));
+        let slices = slices.parse().ok().filter(|slices| (1..=MOST_SLICES).contains(slices))?;
+        Tile::SHARED.into_iter().find(|tile| tile.to_string() == shape).map(|tile| Tile { slices, ..tile })
+    }
+
+    /// A device with so much workgroup memory has room for it.
+    pub fn fits(self, storage: Storage, memory: usize) -> bool {
+        self.bytes(storage) <= memory
+    }
+}
+
+/// As in `128×64×16 stored /4`.
+impl fmt::Display for Tile {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let memory = match self.memory {
+            Memory::None => "direct",
+            Memory::Single => "single",
+            Memory::Stored => "stored",
+        };
+        write!(f, "{}×{}×{} {memory}", self.rows, self.columns, self.depth)?;
+        if self.slices > 1 { write!(f, " /{}", self.slices) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,132 @@
+//! Measures which tile shape is the fastest for the products of a model, on the device at hand.
+
+use web_time::Instant;
+
+use crate::error::Result;
+use crate::gpu::{Gpu, Storage, Tensor};
+
+use super::choice::{Shape, fits};
+use super::gemm::{Activation, Gemm, Geometry, Normal, gemm_on};
+use super::measured::{Measure, Measured, Moments, TILE};
+use super::tile::{Memory, Tile};
+
+/// Nothing new is measured after so many seconds: what is left is taken from what is most alike.
+const SECONDS: f64 = 4.0;
+
+/// Slices that are tried, where one product does not fill the device.
+const SLICES: [usize; 3] = [2, 4, 8];
+const FEW_PARTS: usize = 256;
+const DEEP: usize = 1024;
+
+/// Measures the products that `calls` poses and that are not in the device's table, those with the most work first, and
+/// notes the fastest tile shape of each. Does nothing where measuring is off, and on software adapters, which have one
+/// tile shape.
+///
+/// # Errors
+/// Out of memory, a lost device, or a refused command.
+pub async fn tune<T>(gpu: &Gpu, calls: impl FnOnce() -> T) -> Result<()> {
+    if !gpu.measuring() || gpu.adapter().software {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let shapes: Vec<Shape> = gpu.survey(calls).iter().filter_map(|(name, _)| Shape::named(name)).collect();
+    let mut measured: Vec<(Shape, Tile)> = Vec::new();
+    for shape in shapes {
+        let tile = if begun.elapsed().as_secs_f64() < SECONDS {
+            let tile = fastest(gpu, &shape).await?;
+            measured.push((shape, tile));
+            Some(tile)
+        } else {
+            nearest(&measured, &shape).filter(|&tile| fits(gpu, tile, &shape))
+        };
+        if let Some(tile) = tile {
+            gpu.note_fastest(shape.to_string(), tile.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The tile shapes worth a try.
+fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
+    // Packed pairs would be unpacked at each of the eight reads.
+    let memories = |tile: &Tile| tile.memory == Memory::Single || gpu.storage() == Storage::F16;
+    let mut tiles: Vec<Tile> = Tile::SHARED.into_iter().filter(memories).collect();
+    let [m, n, k] = shape.sizes();
+    if m.div_ceil(64) * n.div_ceil(64) <= FEW_PARTS && k >= DEEP {
+        tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::SQUARE }));
+    }
+    tiles.retain(|&tile| fits(gpu, tile, shape));
+    tiles
+}
+
+async fn fastest(gpu: &Gpu, shape: &Shape) -> Result<Tile> {
+    let product = Product::new(gpu, shape);
+    let mut best = (f64::INFINITY, Tile::SQUARE);
+    for tile in candidates(gpu, shape) {
+        let (plan, _) = gpu.record("tune", || gemm_on(tile, &product.args()));
+        let seconds = gpu.seconds(&plan, 2.0 * best.0).await?;
+        if seconds < best.0 {
+            best = (seconds, tile);
+        }
+    }
+    Ok(best.1)
+}
+
+/// What was the fastest for the product that is most alike: in the ratios of its sides.
+fn nearest(measured: &[(Shape, Tile)], shape: &Shape) -> Option<Tile> {
+    let distance = |other: &Shape| -> f64 {
+        let ratios = other.sizes().into_iter().zip(shape.sizes()).map(|(a, b)| (a as f64 / b as f64).ln().abs());
+        ratios.sum::<f64>() + if other.filter == shape.filter { 0.0 } else { 1.0 }
+    };
+    measured.iter().min_by(|a, b| distance(&a.0).total_cmp(&distance(&b.0))).map(|(_, tile)| *tile)
+}
+
+/// A product of zeros, which take as long as any numbers.
+struct Product {
+    shape: Shape,
+    input: Measured,
+    input2: Option<Tensor>,
+    weight: Tensor,
+    affine: Tensor,
+    bias: Tensor,
+}
+
+impl Product {
+    fn new(gpu: &Gpu, shape: &Shape) -> Self {
+        let storage = gpu.storage();
+        let ([b, h, w], [c1, c2], [kernel, phases, _]) = (shape.input, shape.channels, shape.filter);
+        let empty = |shape: &[usize], storage| gpu.empty("tune", shape, storage);
+        let rows = (b * h * w).next_multiple_of(4);
+        let moments = shape.normal.then(|| Moments {
+            of: Measure::Rows,
+            tensor: empty(&[c1.div_ceil(TILE), 2, rows], Storage::F32),
+            run: h * w,
+        });
+        Self {
+            shape: *shape,
+            input: Measured { tensor: empty(&[b, h, w, c1], storage), moments },
+            input2: (c2 > 0).then(|| empty(&[b, h, w, c2], storage)),
+            weight: empty(&[phases * kernel, kernel, c1 + c2, shape.n], storage),
+            affine: empty(&[2, c1], Storage::F32),
+            bias: empty(&[shape.n], Storage::F32),
+        }
+    }
+
+    fn args(&self) -> Gemm<'_> {
+        let [kernel, phases, stride] = self.shape.filter;
+        let padding = kernel / 2;
+        Gemm {
+            input: &self.input.tensor,
+            input2: self.input2.as_ref(),
+            normal: self.shape.normal.then_some(Normal { input: &self.input, affine: &self.affine }),
+            weight: &self.weight,
+            bias: Some(&self.bias),
+            row_bias: None,
+            activation: Activation::None,
+            residual: None,
+            geometry: Geometry { kernel, phases, stride, padding, padding_end: padding, stretched: None },
+            out: None,
+            strip: None,
+        }
+    }
+}

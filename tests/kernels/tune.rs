@@ -1,0 +1,65 @@
+use wordbrush::gpu::{Gpu, Options, Storage, Table};
+use wordbrush::kernels::{Tile, gemm, gemm_on, tune};
+
+use crate::gemm::{convolution, plain};
+use crate::support::{Numbers, close, run, tensor};
+
+/// The kernels of GPUs, whatever the adapter is.
+fn gpu() -> Gpu {
+    let options = Options { storage: Some(Storage::F32), software: Some(false), ..Options::default() };
+    pollster::block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("{}: {error}", error.code.name()))
+}
+
+#[test]
+fn the_fastest_tile_shapes_are_measured_once_and_kept() {
+    let gpu = gpu();
+    let mut numbers = Numbers::new(19);
+    let mut random =
+        |shape: &[usize]| tensor(&gpu, shape, Storage::F32, &numbers.take(shape.iter().product(), Storage::F32));
+    let (x, rows) = (random(&[1, 8, 8, 64]), random(&[1, 64, 64]));
+    let (filter, matrix) = (random(&[3, 3, 64, 64]), random(&[1, 1, 64, 68]));
+    let calls = || (gemm(&convolution(&x, &filter, false, None)), gemm(&plain(&rows, &matrix)));
+    let tuned = |gpu: &Gpu| pollster::block_on(tune(gpu, calls)).unwrap_or_else(|e| panic!("{e}"));
+
+    tuned(&gpu);
+    assert!(gpu.table().variants.is_empty(), "measuring is off at first");
+    gpu.set_measuring(true);
+    tuned(&gpu);
+    let table = gpu.table();
+    let problems: Vec<&str> = table.variants.keys().map(String::as_str).collect();
+    let expected =
+        ["1×1×64×(64+0)→68, filter 1×1, phases 1, stride 1", "1×8×8×(64+0)→64, filter 3×3, phases 1, stride 1"];
+    assert_eq!(problems, expected);
+    assert!(table.variants.values().all(|name| Tile::named(name).is_some()), "{table:?}");
+    assert!(gpu.survey(calls).is_empty(), "what is known is not asked again");
+
+    // The choice moves the result by no more than the order of a sum, and the same table gives the same bits.
+    let product = || run(&gpu, || gemm(&convolution(&x, &filter, false, None)));
+    let found = product();
+    assert!(found == product());
+    close("tuned", Storage::F32, &found, &run(&gpu, || gemm_on(Tile::DIRECT, &convolution(&x, &filter, false, None))));
+
+    let read = Table::from_json(&table.to_json()).expect("our own");
+    assert_eq!(read, table);
+    let other = Gpu::clone(&self::gpu());
+    assert!(other.use_table(read) && other.table() == table, "the next device of this name takes it as it is");
+    let foreign = Table { device: "another".to_string(), ..table };
+    assert!(!other.use_table(foreign));
+    assert_eq!([Table::from_json("{}"), Table::from_json("no JSON")], [None, None]);
+}
+
+/// A table that names what is no tile shape, or one that does not fit, is no harm: what would be guessed is taken.
+#[test]
+fn a_table_is_not_trusted() {
+    let gpu = gpu();
+    let (x, matrix) = (vec![1.0; 4 * 8], vec![0.5; 8 * 12]);
+    let (x, matrix) = (tensor(&gpu, &[1, 4, 8], Storage::F32, &x), tensor(&gpu, &[1, 1, 8, 12], Storage::F32, &matrix));
+    let problem = gpu.survey(|| gemm(&plain(&x, &matrix))).swap_remove(0).0;
+    for variant in ["", "1×1×1 single", "64×64×16 single /4000000000", "128×128×32 single /3", "64×64×16 single /8"]
+    {
+        let mut table = gpu.table();
+        table.variants.insert(problem.clone(), variant.to_string());
+        assert!(gpu.use_table(table));
+        assert_eq!(run(&gpu, || gemm(&plain(&x, &matrix))), [4.0; 48], "{variant}");
+    }
+}
