@@ -27,15 +27,15 @@ function run(args, options = {}) {
 
 test('these files and no others are packed', () => {
   assert.deepEqual(packed.files.map(({ path }) => path).sort(), [
-    'README.md', 'index.d.ts', 'index.js', 'node.d.ts', 'node.js', 'node_gpu.js', 'node_worker.js', 'package.json', 'pictures.js',
+    'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'index.d.ts', 'index.js', 'node.d.ts', 'node.js', 'node_gpu.js', 'node_worker.js', 'package.json', 'pictures.js',
     'platform.js', 'store/blocks.js', 'store/download.js', 'store/folder.js', 'store/manifest.js', 'store/open.js', 'store/rate.js',
     'store/retry.js', 'store/transfers.js', 'wordbrush.js', 'wordbrush_bg.wasm', 'worker.js',
   ]);
 });
 
-// The target is 1.5 MB by Brotli, as servers send files that are compressed once; it is not reached: 1.66 MB, of which 1.58 are the wasm.
+// The target is 1.5 MB by Brotli, as servers send files that are compressed once; it is not quite reached: 1.508 MB, of which 1.408 are the wasm.
 // Whoever brings it down brings this down.
-const DOWNLOAD_LIMIT = 1.7e6;
+const DOWNLOAD_LIMIT = 1.515e6;
 
 test('page and wasm stay within their size, compressed', (context) => {
   const size = (path) => {

@@ -1,4 +1,5 @@
-//! The npm package: the crate for wasm32, its JavaScript glue, and wasm-opt where it is installed.
+//! The npm package: the crate for wasm32 and its JavaScript glue. Without wasm-opt: it takes 0.3 MB off the file and adds 0.04 MB to
+//! what is downloaded, compressed.
 
 use std::path::{Path, PathBuf};
 
@@ -20,17 +21,14 @@ pub fn build(profile: Profile) -> Outcome {
     println!("Building the wasm package (the first time takes a few minutes).");
     let mut arguments = vec!["build", "--package", "wordbrush", "--lib", "--target", TARGET];
     if profile == Profile::Release {
-        arguments.push("--release");
+        arguments.extend(["--profile", "wasm"]);
     }
     tools::run(tools::cargo(&arguments))?;
-    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    let folder = if profile == Profile::Release { "wasm" } else { "debug" };
     let built = target_directory().join(TARGET).join(folder).join("wordbrush.wasm");
     let package = tools::root().join("pkg");
     bind(&built, &package, profile).map_err(|error| format!("wasm-bindgen failed on {}: {error}", built.display()))?;
     let wasm = package.join("wordbrush_bg.wasm");
-    if profile == Profile::Release {
-        optimise(&wasm);
-    }
     let size = wasm.metadata().map_err(|error| format!("{}: {error}", wasm.display()))?.len();
     println!("pkg/wordbrush_bg.wasm: {:.2} MB", size as f64 / 1e6);
     Ok(())
@@ -47,20 +45,4 @@ fn bind(built: &Path, package: &Path, profile: Profile) -> Result<(), Box<dyn st
     bindgen.remove_name_section(profile == Profile::Release);
     bindgen.web(true)?.generate(package)?;
     Ok(())
-}
-
-/// wasm-opt makes the download smaller and changes nothing else, so the build goes on without it.
-fn optimise(wasm: &Path) {
-    let local = tools::root().join("tests/browser/node_modules/.bin/wasm-opt");
-    let Some(program) = tools::find_program(&[&local.to_string_lossy(), "wasm-opt"]) else {
-        return println!("wasm-opt is not installed (npm install --global binaryen): the wasm stays somewhat larger.");
-    };
-    let smaller = wasm.with_extension("opt.wasm");
-    let (from, to) = (wasm.to_string_lossy(), smaller.to_string_lossy());
-    let done = tools::run(tools::command(&program.to_string_lossy(), &["-O3", "--all-features", &from, "-o", &to]))
-        .and_then(|()| std::fs::rename(&smaller, wasm).map_err(|error| error.to_string()));
-    if let Err(error) = done {
-        let _ = std::fs::remove_file(&smaller);
-        println!("wasm-opt was left out: {error}");
-    }
 }
