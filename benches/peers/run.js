@@ -1,6 +1,6 @@
 // Our UNet step beside onnxruntime-web's and tinygrad's: the same weights, the same inputs, one run, in turn.
 //
-//   cargo xtask bench --peers [--folder target/peers] [--where chromium node] [--sizes 8 16] [--rounds 5] [--contenders wordbrush:auto ...]
+//   cargo xtask bench --peers [--folder target/peers] [--where chromium,node] [--sizes 8,16] [--rounds 5] [--contenders wordbrush:auto,…]
 //
 // In every round each contender takes a step, and who is first moves on. On a busy machine the clock tells how long a process waits;
 // the CPU time of all processes of this bench tells what it does, and on a software adapter that is the work. `--adapter gpu`
@@ -19,21 +19,23 @@ import { table } from './lib/table.js';
 const { values: options } = parseArgs({
   options: {
     folder: { type: 'string', default: 'target/peers' },
-    where: { type: 'string', multiple: true, default: ['chromium', 'node'] },
+    where: { type: 'string', default: 'chromium,node' },
     adapter: { type: 'string', default: 'software' },
-    sizes: { type: 'string', multiple: true },
+    sizes: { type: 'string' },
     rounds: { type: 'string' },
-    contenders: { type: 'string', multiple: true },
+    contenders: { type: 'string' },
+    native: { type: 'string' },
   },
 });
 const onGpu = options.adapter === 'gpu';
-const sizes = options.sizes?.map(Number) ?? (onGpu ? [64] : [8, 16]);
+const sizes = options.sizes?.split(',').map(Number) ?? (onGpu ? [64] : [8, 16]);
 const rounds = Number(options.rounds ?? (onGpu ? 20 : 5));
 const HOSTS = { chromium: openChromium, node: openNode };
 
 // What is fair depends on the adapter: everybody in f32, and in halves where shaders have them. `auto` is what ours takes by itself.
 function contenders({ f16 }) {
-  if (options.contenders) return options.contenders;
+  if (options.contenders) return options.contenders.split(',');
+  if (onGpu) return ['wordbrush:auto', 'onnxruntime:f16', 'tinygrad:f16'];
   return ['wordbrush:auto', 'onnxruntime:f32', 'tinygrad:f32', ...(f16 ? ['onnxruntime:f16', 'tinygrad:f16'] : [])];
 }
 
@@ -107,8 +109,8 @@ function print(results, adapter, load) {
 }
 
 async function main() {
-  if (onGpu) return (await import('./gpu.js')).measureGpu({ folder: options.folder, rounds, size: sizes[0], measure });
-  for (const where of options.where) {
+  if (onGpu) return (await import('./gpu.js')).measureGpu({ folder: options.folder, rounds, size: sizes[0], measure, native: options.native });
+  for (const where of options.where.split(',')) {
     const host = await HOSTS[where]();
     if (!host.adapter) {
       console.log(`\n${where}: not measured, it gives no adapter${where === 'node' ? ' (Dawn takes Mesa\'s lavapipe from version 25 on: name one in VK_DRIVER_FILES)' : ''}.`);

@@ -232,10 +232,12 @@ def write(captured, weights, inputs, eps):
         info = program.arg
         bound = [u for u in call.src[1:] if not u.is_bound_var]
         source = next(u.arg for u in program.src if u.op is Ops.SOURCE)
-        kernels[info.function_name] = source
-        calls.append({"kernel": info.function_name, "buffers": [place(bound[i]) for i in info.globals], "grid": list(info.global_size)})
+        # Kernels of one name can differ.
+        number = kernels.setdefault(source, (len(kernels), info.function_name))[0]
+        calls.append({"kernel": number, "buffers": [place(bound[i]) for i in info.globals], "grid": list(info.global_size)})
     with open(RESULT, "w") as file:
-        json.dump({"kernels": kernels, "buffers": buffers, "calls": calls, "weights": sorted(weights)}, file)
+        listed = [{"name": name, "code": code} for code, (_, name) in kernels.items()]
+        json.dump({"kernels": listed, "buffers": buffers, "calls": calls, "weights": sorted(weights)}, file)
     print(f"{RESULT}: {len(calls)} dispatches of {len(kernels)} kernels")
 
 

@@ -14,11 +14,17 @@ export async function load({ files, size, dtype, inputs }) {
     return layouts.get(count);
   };
   const buffers = await makeBuffers(device, program, await Tensors.open(files['sd15-random.safetensors']), inputs, dtype);
-  const calls = await Promise.all(program.calls.map(async (call) => {
-    const [bindGroupLayout, code] = [layout(call.buffers.length), program.kernels[call.kernel]];
-    const compute = { module: device.createShaderModule({ code }), entryPoint: call.kernel };
-    const pipeline = await device.createComputePipelineAsync({ layout: device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] }), compute });
-    return { pipeline, layout: bindGroupLayout, buffers: call.buffers.map((name) => buffers[name]), grid: call.grid };
+  // Its export compiles a kernel anew for every call; once is enough.
+  const pipelines = new Map();
+  const compile = (kernel, bindGroupLayout) => {
+    const { name: entryPoint, code } = program.kernels[kernel];
+    const compute = { module: device.createShaderModule({ code }), entryPoint };
+    return device.createComputePipelineAsync({ layout: device.createPipelineLayout({ bindGroupLayouts: [bindGroupLayout] }), compute });
+  };
+  const calls = await Promise.all(program.calls.map(async ({ kernel, buffers: names, grid }) => {
+    const bindGroupLayout = layout(names.length);
+    if (!pipelines.has(kernel)) pipelines.set(kernel, compile(kernel, bindGroupLayout));
+    return { pipeline: await pipelines.get(kernel), layout: bindGroupLayout, buffers: names.map((name) => buffers[name]), grid };
   }));
   const infinity = device.createBuffer({ size: 4, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
   device.queue.writeBuffer(infinity, 0, new Float32Array([Infinity]));

@@ -48,6 +48,7 @@ async function serve() {
   Object.defineProperty(globalThis, 'navigator', { value: { gpu, userAgent: 'Node.js', hardwareConcurrency: 1 }, configurable: true });
   globalThis.self = globalThis;
   globalThis.Window = class {}; // wgpu looks for navigator.gpu only where there is a window
+  takeSharedMemory();
   const { commands } = await import('./contender.js');
   const { peakRate } = await import('../lib/peak.js');
   const handlers = {
@@ -68,6 +69,15 @@ async function serve() {
       process.send({ error: error.stack ?? String(error) });
     }
   });
+}
+
+// onnxruntime-web's memory is shared, and this Dawn, unlike browsers, writes from no such memory: it gets a copy.
+function takeSharedMemory() {
+  const { writeBuffer } = GPUQueue.prototype;
+  GPUQueue.prototype.writeBuffer = function (buffer, offset, data, ...range) {
+    const shared = (data.buffer ?? data) instanceof SharedArrayBuffer;
+    return writeBuffer.call(this, buffer, offset, shared ? data.slice() : data, ...range);
+  };
 }
 
 if (process.argv[1] === HERE) await serve();
