@@ -48,7 +48,9 @@ fn main() {
     ];
     for (axis, points) in &axes {
         match &args.model {
-            Some(model) => pollster::block_on(time(axis, points, Path::new(model), args.rounds)).unwrap_or_else(|e| panic!("{e}")),
+            Some(model) => {
+                pollster::block_on(time(axis, points, Path::new(model), args.rounds)).unwrap_or_else(|e| panic!("{e}"))
+            }
             None => count(axis, points),
         }
     }
@@ -61,7 +63,9 @@ fn asked(side: usize, windows: usize, pictures: usize) -> Params {
 }
 
 fn count(axis: &str, points: &[(String, Params)]) {
-    println!("\n| {axis} | step, GFLOP | times | dispatches | bytes moved, MB | times | arena, MiB | decode, GFLOP | arena, MiB | dispatches | peak, MB |");
+    println!(
+        "\n| {axis} | step, GFLOP | times | dispatches | bytes moved, MB | times | arena, MiB | decode, GFLOP | arena, MiB | dispatches | peak, MB |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut first: Option<[f64; 2]> = None;
     for (name, params) in points {

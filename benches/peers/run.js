@@ -100,10 +100,10 @@ function print(results, adapter, load) {
   console.log(`\n${results[0].where}, ${adapter.name}, latents ${results[0].size}×${results[0].size}, batch 2; load average ${load.map((l) => l.toFixed(1)).join(' → ')}`);
   const fastest = (key) => Math.min(...results.filter(({ entry, failed }) => !failed && !entry.startsWith('wordbrush')).map((result) => result[key]));
   const [wall, cpu] = [fastest('seconds'), fastest('cpu')];
-  const columns = ['', 's a step', '× fastest peer', 'CPU s a step', '× fastest peer', 'ready, s', 'peak MB', 'dispatches', 'submits', 'bind groups', 'readbacks', 'error'];
+  const columns = ['', 's a step', '× fastest peer', 'CPU s a step', '× fastest peer', 'ready, s', 'ready, CPU s', 'peak MB', 'dispatches', 'submits', 'bind groups', 'readbacks', 'error'];
   const rows = results.map((r) => (r.failed ? [r.entry, `does not run: ${r.failed}`] : [
     `${r.entry} (${[r.storage, r.note].filter(Boolean).join(', ')})`, r.seconds.toFixed(2), (r.seconds / wall).toFixed(2), r.cpu.toFixed(2), (r.cpu / cpu).toFixed(2),
-    r.readySeconds.toFixed(1), (r.peak / 1e6).toFixed(0), r.dispatches, r.submits, r.bindGroups, r.readbacks, r.error.toExponential(1),
+    r.readySeconds.toFixed(1), r.loadCpu.toFixed(1), (r.peak / 1e6).toFixed(0), r.dispatches, r.submits, r.bindGroups, r.readbacks, r.error.toExponential(1),
   ]));
   console.log(table(columns, rows));
 }
