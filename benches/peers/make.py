@@ -143,8 +143,6 @@ def export_onnx(unet, width, folder, sizes, dtype):
         write_onnx(program, path, parts)
         print(f"{path}: written", flush=True)
     parts.file.close()
-    files = sorted(file.name for file in folder.glob(f"weights-{dtype}-*.bin"))
-    (folder / f"weights-{dtype}.json").write_text(json.dumps(files))
 
 
 def main():
@@ -159,14 +157,17 @@ def main():
     checkpoint = options.out / "sd15-random.safetensors"
     if not checkpoint.exists():
         full_size.write_checkpoint(checkpoint, config)
-    unet = network(checkpoint, config)
-    wanted = [size for size in options.sizes if not (options.out / f"step-{size}.safetensors").exists()]
-    context = contexts(checkpoint, config) if wanted else None
-    for size in wanted:
-        save_file(step_inputs(unet, context, size), options.out / f"step-{size}.safetensors")
-    for dtype in sorted(options.dtypes, reverse=True):  # f32 first: .half() cannot be undone
-        export_onnx(unet, config["text"], options.out / "onnx", options.sizes, dtype)
-    del unet
+    inputs = {size: options.out / f"step-{size}.safetensors" for size in options.sizes}
+    graphs = {dtype: [options.out / "onnx" / f"{size}-{dtype}.onnx" for size in options.sizes] for dtype in options.dtypes}
+    if not all(path.exists() for path in [*inputs.values(), *sum(graphs.values(), [])]):
+        unet = network(checkpoint, config)
+        context = contexts(checkpoint, config)
+        for size, path in inputs.items():
+            if not path.exists():
+                save_file(step_inputs(unet, context, size), path)
+        for dtype in sorted(options.dtypes, reverse=True):  # f32 first: .half() cannot be undone
+            export_onnx(unet, config["text"], options.out / "onnx", options.sizes, dtype)
+        del unet
     for size in options.sizes:
         for dtype in options.dtypes:
             path = options.out / "tinygrad" / f"{size}-{dtype}.json"
