@@ -17,8 +17,10 @@ pub struct Run {
     /// All plans, in the order they are recorded.
     pub plans: Vec<Counted>,
     /// A step that is neither the first nor the last.
+    #[allow(dead_code, reason = "each binary uses its part")]
     pub step: Traffic,
     /// Bytes on the device once the model is loaded.
+    #[allow(dead_code, reason = "each binary uses its part")]
     pub loaded: u64,
     /// The most bytes it ever held.
     pub peak: u64,
@@ -43,6 +45,7 @@ fn checkpoint() -> SparseSource {
 }
 
 /// A picture of `size`×`size` with guidance in Euler steps on the GPU's kernels, counted.
+#[allow(dead_code, reason = "each binary uses its part")]
 pub fn picture(size: usize, storage: Storage) -> Run {
     let prompt = "a photo of a cat".to_string();
     let params = Params { prompt, width: size, height: size, ..Params::default() };
