@@ -27,10 +27,10 @@ NEGATIVE = [4160, 267, 2505, 2110]  # text, watermark
 TABLE = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
 
 
-def write_checkpoint(path):
+def write_checkpoint(path, config=models.FULL_SIZE):
     """Tensor after tensor, so that the model is never in memory as a whole."""
-    rows = models.plan(models.FULL_SIZE)
-    generator = torch.Generator().manual_seed(models.FULL_SIZE["seed"])
+    rows = models.plan(config)
+    generator = torch.Generator().manual_seed(config["seed"])
     partial = path.with_suffix(".part")
     with open(partial, "wb") as file:
         models.write_header(file, [(ldm, "F16", shape, 2 * torch.Size(shape).numel()) for ldm, _, _, shape in rows])

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use wordbrush::Result;
 use wordbrush::gpu::{Counted, Options, Storage, Traffic};
 use wordbrush::pipeline::{Params, StableDiffusion};
 
@@ -16,8 +17,10 @@ pub struct Run {
     /// All plans, in the order they are recorded.
     pub plans: Vec<Counted>,
     /// A step that is neither the first nor the last.
+    #[allow(dead_code, reason = "each binary uses its part")]
     pub step: Traffic,
     /// Bytes on the device once the model is loaded.
+    #[allow(dead_code, reason = "each binary uses its part")]
     pub loaded: u64,
     /// The most bytes it ever held.
     pub peak: u64,
@@ -41,25 +44,33 @@ fn checkpoint() -> SparseSource {
     SparseSource::safetensors("sd15.safetensors", "F16", arrays)
 }
 
-/// A picture of `size`×`size` with guidance in `steps` Euler steps on the GPU's kernels, counted.
+/// A picture of `size`×`size` with guidance in Euler steps on the GPU's kernels, counted.
+#[allow(dead_code, reason = "each binary uses its part")]
 pub fn picture(size: usize, storage: Storage) -> Run {
+    let prompt = "a photo of a cat".to_string();
+    let params = Params { prompt, width: size, height: size, ..Params::default() };
+    counted(&params, storage).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What is asked for, in three steps.
+///
+/// # Errors
+/// When it is refused.
+pub fn counted(params: &Params, storage: Storage) -> Result<Run> {
     pollster::block_on(async {
         let options = Options { storage: Some(storage), software: Some(false), count_only: true, ..Options::default() };
-        let mut sd =
-            StableDiffusion::open(vec![Rc::new(checkpoint())], options).await.unwrap_or_else(|e| panic!("{e}"));
-        while sd.load().await.unwrap_or_else(|e| panic!("{e}")) {}
+        let mut sd = StableDiffusion::open(vec![Rc::new(checkpoint())], options).await?;
+        while sd.load().await? {}
         let gpu = sd.gpu().expect("a GPU").clone();
         let loaded = gpu.allocated();
-        let prompt = "a photo of a cat".to_string();
-        let params = Params { prompt, steps: 3, width: size, height: size, ..Params::default() };
-        let mut generation = sd.start(&params).await.unwrap_or_else(|e| panic!("{e}"));
-        generation.step().await.unwrap_or_else(|e| panic!("{e}"));
+        let mut generation = sd.start(&Params { steps: 3, ..params.clone() }).await?;
+        generation.step().await?;
         let before = gpu.traffic();
-        generation.step().await.unwrap_or_else(|e| panic!("{e}"));
+        generation.step().await?;
         let after = gpu.traffic();
-        generation.step().await.unwrap_or_else(|e| panic!("{e}"));
-        generation.image(&sd).await.unwrap_or_else(|e| panic!("{e}"));
-        Run { plans: gpu.counted(), step: difference(after, before), loaded, peak: gpu.peak() }
+        generation.step().await?;
+        generation.image(&sd).await?;
+        Ok(Run { plans: gpu.counted(), step: difference(after, before), loaded, peak: gpu.peak() })
     })
 }
 

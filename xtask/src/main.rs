@@ -1,5 +1,6 @@
 //! `cargo xtask serve | build | test | bench | demo-model`: finds or installs what it needs, and says so.
 
+mod bench;
 mod demo_model;
 mod package;
 mod serve;
@@ -15,6 +16,8 @@ Usage: cargo xtask <command>
   build [--dev]                 build the wasm package into pkg/
   test                          everything: format, clippy, native tests, browser tests, no-adapter tests
   bench --count [ARGS]          count the work of full-size SD 1.5, beside the work model (benches/count.rs)
+  bench --growth [ARGS]         how that grows with pixels, prompts and pictures (benches/growth.rs)
+  bench --peers [ARGS]          measure our UNet step beside onnxruntime-web and tinygrad (benches/peers); --adapter gpu on a GPU
   bench [ARGS]                  measure the steps of a model on a Vulkan adapter (benches/step.rs)
   demo-model [ARGS]             train the model that comes with the page (examples/demo_model), or go on with it
 
@@ -44,7 +47,7 @@ fn command(arguments: &[String]) -> tools::Outcome {
         "build" => package::build(Options::parse(rest, false)?.profile),
         "test" if rest.is_empty() => test::everything(),
         "test" => Err(format!("test takes no arguments, got {rest:?}; for single tests use cargo test")),
-        "bench" => test::bench(rest),
+        "bench" => bench::bench(rest),
         "demo-model" => demo_model::train(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

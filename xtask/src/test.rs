@@ -61,16 +61,6 @@ fn dependencies() -> Outcome {
     tools::run(tools::cargo(&["deny", "check", "licenses", "bans", "sources"]))
 }
 
-/// `cargo bench` on the same adapter as the tests: with `--count` what is only counted, else the steps of a model.
-pub fn bench(arguments: &[String]) -> Outcome {
-    let count = arguments.first().is_some_and(|first| first == "--count");
-    let arguments = if count { &arguments[1..] } else { arguments };
-    let arguments = arguments.iter().filter(|argument| *argument != "--");
-    let mut bench = tools::cargo(&["bench", "--package", "wordbrush", "--bench", if count { "count" } else { "step" }]);
-    bench.arg("--").args(arguments).envs(tools::ensure_vulkan()?);
-    tools::run(bench)
-}
-
 fn title(text: &str) {
     println!("\n== {text} ==");
 }

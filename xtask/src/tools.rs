@@ -116,6 +116,29 @@ pub fn ensure_node_packages(folder: &str) -> Outcome {
     Ok(())
 }
 
+/// The Python of the environment in `folder`, made where it is missing, with the packages that the file `requirements` names.
+pub fn ensure_python_packages(folder: &str, requirements: &str) -> Outcome<String> {
+    let environment = root().join(folder);
+    let python = environment.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let python = python.to_string_lossy().into_owned();
+    let installed = environment.join("installed");
+    let wanted =
+        std::fs::read_to_string(root().join(requirements)).map_err(|error| format!("{requirements}: {error}"))?;
+    if std::fs::read_to_string(&installed).ok().as_deref() == Some(wanted.as_str()) {
+        return Ok(python);
+    }
+    let Some(system) = find_program(&["python3", "python"]) else {
+        return Err("Python 3.10 or newer is needed: install it (Debian: apt install python3 python3-venv)".into());
+    };
+    println!("Making a Python environment in {folder} with PyTorch and diffusers (about 4 GB, some minutes).");
+    run(command(&system.to_string_lossy(), &["-m", "venv", folder]))
+        .map_err(|error| format!("{error}; on Debian and Ubuntu it needs `apt install python3-venv`"))?;
+    run(command(&python, &["-m", "pip", "install", "--quiet", "--requirement", requirements]))
+        .map_err(|error| format!("{error}; the packages come from pypi.org, which must be reachable"))?;
+    std::fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))?;
+    Ok(python)
+}
+
 /// A Chromium or Chrome, installed on Debian when there is none.
 pub fn ensure_chromium() -> Outcome<PathBuf> {
     const NAMES: [&str; 6] = [
