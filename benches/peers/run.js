@@ -75,6 +75,8 @@ async function measure(where, host, size) {
       const before = cpuSeconds();
       const step = await entrant.runner.step();
       entrant.steps.push({ ...step, cpu: cpuSeconds() - before });
+      // Told at once: a long run may be ended from outside.
+      console.log(`  round ${round + 1}, ${entrant.entry}: ${step.seconds.toFixed(2)} s, ${entrant.steps.at(-1).cpu.toFixed(2)} s of CPU time`);
     }
   }
   for (const { runner } of running) await runner.close();
