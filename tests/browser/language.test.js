@@ -67,7 +67,7 @@ async function visit(page) {
   await page.locator('#shelf [type="submit"]').click();
   await page.locator('#messages p').waitFor();
   await page.locator('[name="batchSize"]').fill('1');
-  await page.locator('#embedding-list li .buttons button').first().click();
+  await page.locator('#embedding-list li .buttons button').nth(1).click(); // Compare
   await page.locator('#series .save').waitFor();
   await page.locator('#stop[aria-disabled="true"]').waitFor();
   await page.locator('#gallery .tiles button').first().click();

@@ -175,7 +175,7 @@ test('dropped on the page and made again, a picture with braces in both prompts 
   server.made.set('/made/braces.png', png);
   await drop(www, [{ name: 'braces.png', url: '/made/braces.png' }]);
   await www.locator('#recipe .from', { hasText: 'braces.png' }).waitFor();
-  assert.equal(await www.getByLabel('Negative prompt').inputValue(), negative);
+  assert.equal(await www.getByLabel('Negative prompt', { exact: true }).inputValue(), negative);
   await www.getByRole('button', { name: 'Generate' }).click();
   const download = www.waitForEvent('download');
   await www.getByRole('link', { name: 'Download PNG' }).click();

@@ -38,7 +38,7 @@ test('a recipe’s templates go into both prompts, and into the next picture; A1
   page.setDefaultTimeout(8000);
   await loadModel(page);
   const fields = async () => [
-    await page.getByLabel('Prompt', { exact: true }).inputValue(), await page.getByLabel('Negative prompt').inputValue(),
+    await page.getByLabel('Prompt', { exact: true }).inputValue(), await page.getByLabel('Negative prompt', { exact: true }).inputValue(),
   ];
   const recipe = {
     prompt: 'a red {car}', template: String.raw`a {red|green} \{car\}`, steps: 1, width: 64, height: 64,

@@ -19,7 +19,7 @@ before(async () => {
   browser = await launch();
   ({ page, problems } = await openDemo(browser, server, ['teal-star.pt', 'lime-diamond.safetensors', 'teal.png']));
   prompt = page.getByLabel('Prompt', { exact: true });
-  negative = page.getByLabel('Negative prompt');
+  negative = page.getByLabel('Negative prompt', { exact: true });
   listbox = page.getByRole('listbox', { name: 'Names' });
 });
 after(async () => {

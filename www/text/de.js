@@ -246,7 +246,7 @@ export default {
     norm: (norm) => `Norm im Mittel ${norm}`,
     insert: (call) => `${call} in den Prompt einfügen`,
     toNegative: '→ negativ',
-    insertNegative: (call) => `${call} in den negativen Prompt einfügen`,
+    insertNegative: (call) => `→ negativ: ${call} einfügen`,
     preview: (name) => `So sieht ${name} aus`,
     compare: 'Vergleichen',
     compares: (name) => `Mit und ohne ${name} vergleichen`,
