@@ -44,7 +44,7 @@ const said = (page) => page.evaluate(() => {
   const add = (text) => text?.trim() && all.add(text.trim().replace(/\s+/g, ' '));
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
   for (let it = walker.nextNode(); it; it = walker.nextNode()) {
-    if (it.nodeType === Node.TEXT_NODE && !it.parentElement.closest('noscript, code, [lang]:not(html), #sampler, #scheduler')) add(it.data);
+    if (it.nodeType === Node.TEXT_NODE && !it.parentElement.closest('noscript, code, [lang]:not(html), #sampler, #scheduler, #hires-sampler, #hires-scheduler')) add(it.data);
     else if (it.nodeType === Node.ELEMENT_NODE) for (const name of ['aria-label', 'title', 'placeholder', 'alt', 'aria-valuetext']) add(it.getAttribute(name));
   }
   return [...all];
