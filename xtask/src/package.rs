@@ -1,4 +1,4 @@
-//! The npm package: the crate for wasm32 and its JavaScript glue. Without wasm-opt: it takes 0.3 MB off the file and adds 0.04 MB to
+//! The npm package: the crate for wasm32 and its JavaScript glue. Without wasm-opt: it took 0.27 MB off the file and added 0.035 MB to
 //! what is downloaded, compressed.
 
 use std::path::{Path, PathBuf};
