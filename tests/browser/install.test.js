@@ -1,5 +1,5 @@
-// The page as a program of its own: installable, in a folder somewhere on a server, and brought up to date without a picture being
-// interrupted. The engine is the stand-in.
+// The page as a program of its own: installable, and in a folder somewhere on a server. How it is brought up to date is in
+// offline.test.js. The engine is the stand-in.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -102,23 +102,5 @@ test('in a folder of a server it asks for nothing outside of it, and works witho
   await page.getByRole('img', { name: 'Generated picture', exact: false }).waitFor();
   server.comeBack();
   assert.deepEqual(problems.filter((problem) => !problem.includes('net::ERR_')), []);
-  await page.close();
-});
-
-test('a new version that comes in the middle of a picture interrupts nothing', async () => {
-  const { page, problems } = await open();
-  await page.evaluate(() => { globalThis.sameVisit = true; });
-  await makePicture(page, 100);
-  await page.locator('#progress', { hasText: /Step \d+ of 100/ }).waitFor();
-  const renewed = page.evaluate(() => new Promise((resolve) => { navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }); }));
-  server.made.set('/www/sw.js', Buffer.concat([readFileSync(file('../../www/sw.js')), Buffer.from('// a later version\n')]));
-  server.made.set('/www/main.js', Buffer.from('throw new Error("the next version")'));
-  await page.evaluate(async () => { await (await navigator.serviceWorker.ready).update(); });
-  await renewed;
-  assert.equal(await page.locator('#stop').getAttribute('aria-disabled'), 'false', 'it came in the middle');
-  await page.getByRole('img', { name: 'Generated picture', exact: false }).waitFor();
-  assert.equal(await page.locator('#milestones').textContent(), 'The picture is ready.');
-  assert.ok(await page.evaluate(() => globalThis.sameVisit));
-  assert.deepEqual(problems, []);
   await page.close();
 });
