@@ -22,6 +22,7 @@ after(async () => {
 
 async function loadModel(page) {
   await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#stop-loading').waitFor({ state: 'hidden' });
   await page.locator('#model-status', { hasText: 'is loaded' }).waitFor();
 }
 
@@ -132,6 +133,44 @@ test('5000 embeddings: the list shows some, counts the others, and finds each by
   assert.equal(await page.locator('.terms select').first().locator('option').count(), 4999);
   assert.deepEqual(problems, []);
   await page.close();
+});
+
+// What the visit before has kept is written again under its handle; a model that is loaded later must still be able to read it.
+test('embeddings of the last visit: added again, replaced, or removed in part, the rest is there for the next model and visit', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  const { page, problems } = await openPage(context, `${server.url}/www/`);
+  page.setDefaultTimeout(8000);
+  const names = page.locator('#embedding-list .name');
+  const shown = async (...wanted) => {
+    await names.nth(wanted.length - 1).waitFor();
+    await names.nth(wanted.length).waitFor({ state: 'detached' });
+    assert.deepEqual((await names.allTextContents()).sort(), wanted);
+  };
+  await loadModel(page);
+  for (const [name, text] of [['cat', 'fur'], ['dog', 'tail'], ['two', 'both']]) {
+    await drop(page, [{ name: `${name}.pt`, text }]);
+    await names.filter({ hasText: name }).first().waitFor();
+  }
+  await shown('cat', 'dog', 'two-one', 'two-other');
+  await page.reload();
+  await loadModel(page);
+  await shown('cat', 'dog', 'two-one', 'two-other');
+
+  const stored = page.locator('#store-status');
+  await drop(page, [{ name: 'cat.pt', text: 'fur' }, { name: 'dog.pt', text: 'bark' }, { name: 'new.pt', text: 'new' }]);
+  await names.filter({ hasText: 'new' }).waitFor();
+  await page.getByRole('button', { name: 'Remove two-one' }).click();
+  await shown('cat', 'dog', 'new', 'two-other');
+  await stored.getByText('4 kept in this browser').waitFor();
+  await loadModel(page);
+  await shown('cat', 'dog', 'new', 'two-other');
+  assert.equal(await page.getByRole('alert').locator('div').count(), 0);
+  await page.reload();
+  await loadModel(page);
+  await shown('cat', 'dog', 'new', 'two-other');
+  await stored.getByText('4 kept in this browser').waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
 });
 
 // Where Chromium may say that the origin's quota is used up.
