@@ -61,6 +61,27 @@ test('a recipe’s templates go into both prompts, and into the next picture; A1
   await page.close();
 });
 
+test('what the network predicts, how its noise levels end and how it is decoded are the model’s and the engine’s until they are chosen', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(8000);
+  await loadModel(page);
+  for (const label of ['Steps', 'Width', 'Height']) await page.getByLabel(label, { exact: true }).fill(label === 'Steps' ? '1' : '64');
+  const asked = async (pictures) => {
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.locator('#gallery .tiles button').nth(pictures - 1).waitFor();
+    const { prediction, zeroTerminalSnr, vaeTiling } = await savedRecipe(page);
+    return [prediction, zeroTerminalSnr, vaeTiling];
+  };
+  assert.deepEqual(await asked(1), [undefined, undefined, 'auto']);
+  await page.getByText('Noise, sampler and guidance settings').click();
+  await page.getByLabel('The network predicts', { exact: true }).selectOption('v');
+  await page.getByLabel('Ends in noise alone', { exact: true }).selectOption('yes');
+  await page.getByLabel('Decode in strips', { exact: true }).check();
+  assert.deepEqual(await asked(2), ['v', true, true]);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
 test('what of a dynamic prompt stays is told for the seed that is in the form', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
   page.setDefaultTimeout(20_000);
