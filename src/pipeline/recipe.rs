@@ -3,9 +3,8 @@
 use crate::error::Result;
 use crate::prompt::{Syntax, expand};
 use crate::recipe::settings::{
-    self, DENOISE, GUIDANCE_END, GUIDANCE_START, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, MASK_BLUR,
-    MASKED_CONTENT, MASKED_PADDING, ONLY_MASKED, SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN,
-    VARIATION_SEED, VARIATION_STRENGTH,
+    self, DENOISE, GUIDANCE_END, GUIDANCE_START, KEEP_WHOLE, MASK_BLUR, MASKED_CONTENT, MASKED_PADDING, ONLY_MASKED,
+    SEED_DELTA, SIGMA_CHURN, SIGMA_NOISE, SIGMA_TMAX, SIGMA_TMIN, VARIATION_SEED, VARIATION_STRENGTH,
 };
 use crate::recipe::{Batch, Dialect, Recipe, Rng, images, second_pass};
 use crate::samplers::{Generator, Options, Variation};
@@ -120,14 +119,7 @@ impl Hires {
             scheduler: self.own.schedule.map(|schedule| schedule.name().to_string()),
             cfg: self.own.cfg.and_then(|cfg| cfg.to_string().parse().ok()),
         };
-        let steps = self.steps.map(|steps| (HIRES_STEPS, steps.to_string()));
-        let told = [
-            (DENOISE, self.denoise.to_string()),
-            (HIRES_SCALE, self.scale.to_string()),
-            (HIRES_UPSCALER, self.upscaler.a1111_name().to_string()),
-        ];
-        let told = told.into_iter().chain(steps).map(|(key, value)| (key.to_string(), value));
-        told.chain(own.settings()).collect()
+        own.settings_of(self.scale, self.upscaler.a1111_name(), self.denoise, self.steps)
     }
 }
 

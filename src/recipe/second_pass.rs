@@ -91,6 +91,15 @@ impl Own {
         self
     }
 
+    /// As an infotext tells of a pass that has these settings besides.
+    pub fn settings_of(&self, scale: f64, upscaler: &str, denoise: f64, steps: Option<usize>) -> Vec<(String, String)> {
+        let told =
+            [(DENOISE, denoise.to_string()), (HIRES_SCALE, scale.to_string()), (HIRES_UPSCALER, upscaler.into())];
+        let steps = steps.map(|steps| (HIRES_STEPS, steps.to_string()));
+        let told = told.into_iter().chain(steps).map(|(key, value)| (key.to_string(), value));
+        told.chain(self.settings()).collect()
+    }
+
     /// As an infotext tells it.
     pub fn settings(&self) -> Vec<(String, String)> {
         // Some of ComfyUI's samplers share A1111's name: where that would be read as another, ComfyUI's stays.
@@ -154,14 +163,7 @@ impl SecondPass {
     }
 
     fn settings(&self) -> Vec<(String, String)> {
-        let steps = self.steps.map(|steps| (HIRES_STEPS, steps.to_string()));
-        let told = [
-            (DENOISE, self.denoise.to_string()),
-            (HIRES_SCALE, self.scale.to_string()),
-            (HIRES_UPSCALER, self.way.a1111.to_string()),
-        ];
-        let told = told.into_iter().chain(steps).map(|(key, value)| (key.to_string(), value));
-        told.chain(self.own.settings()).collect()
+        self.own.settings_of(self.scale, self.way.a1111, self.denoise, self.steps)
     }
 }
 
