@@ -21,7 +21,7 @@ import { language, speak, words } from './text/language.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
 import { saveAs } from './ui/dom.js';
 import { looksLikeRecipe, mayHoldEmbedding, modelName, sortFiles, takePreviews } from './ui/files.js';
-import { fileName, sentences } from './ui/format.js';
+import { fileName } from './ui/format.js';
 import { takeDrops } from './ui/window_drop.js';
 import './ui/embedding_list.js';
 import './ui/embedding_maker.js';
@@ -148,7 +148,7 @@ try {
   showGpu = () => { $('gpu').textContent = (software ? words.page.software : words.page.gpu)(description); };
 } catch (error) {
   // Not the end: small models run all the same.
-  messages.show('gpu', { ...error, message: error.message, hint: sentences(error.hint, words.page.meanwhile) });
+  messages.show('gpu', error, words.page.meanwhile);
   showGpu = () => { $('gpu').textContent = words.page.noGpu; };
 }
 showGpu();

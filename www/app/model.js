@@ -1,7 +1,7 @@
 // The model: loading it and its VAE, saying what is loaded, and coming back after a crash.
 
 import { StableDiffusion, defaults } from '../pkg/index.js';
-import { words } from '../text/language.js';
+import { language, words } from '../text/language.js';
 import { modelName } from '../ui/files.js';
 import { bytes, sentences } from '../ui/format.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
@@ -62,7 +62,7 @@ function leaveExample() {
 }
 
 export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, etaSeconds, note }) {
-  if (note) showNote(note);
+  if (note) showNote(note, 'en');
   const known = total > 0;
   const rate = bytesPerSecond ? words.model.rate(bytesPerSecond) : '';
   const left = etaSeconds === null ? '' : words.model.left(etaSeconds);
@@ -91,8 +91,9 @@ export function endLoad() {
   document.title = 'Wordbrush';
 }
 
-export function showNote(sentence) {
-  $('load-note').textContent = sentence;
+// The engine's notes are English.
+export function showNote(sentence, lang = language) {
+  Object.assign($('load-note'), { lang, textContent: sentence });
 }
 
 export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
@@ -102,6 +103,7 @@ export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
 export function showModel() {
   showShelf();
   $('model').classList.toggle('filled', app.sd !== null);
+  $('demo').loaded = app.sd !== null && app.demo?.has(app.source) === true;
   if (!app.sd) {
     $('model-status').textContent = words.model.none;
     $('memory').textContent = '';
@@ -163,6 +165,5 @@ export async function recover(error) {
   if (app.source === null || !mayTryAgain()) return;
   await loadModel(app.source);
   if (!app.sd) return;
-  const message = sentences(error.message, words.model.again);
-  messages.show('picture', { code: error.code, message });
+  messages.show('picture', { code: error.code, message: error.message }, words.model.again);
 }
