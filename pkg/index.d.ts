@@ -644,11 +644,13 @@ export type GenerateEvent =
 /**
  * One picture in the making. `await` it for the {@link Result}, or iterate over it for the events; both may be done.
  * An iteration that starts late gets all events from the beginning. Leaving a loop early does not stop the picture: use
- * the `signal` for that.
+ * `abort` or the `signal` for that.
  */
 export interface Generation extends PromiseLike<Result>, AsyncIterable<GenerateEvent> {
   catch<T = never>(rejected?: ((reason: unknown) => T | PromiseLike<T>) | null): Promise<Result | T>;
   finally(settled?: (() => void) | null): Promise<Result>;
+  /** As if a {@link GenerateControl.signal} of its own were aborted: it rejects with the reason at once. Does nothing to a finished one. */
+  abort(reason?: unknown): void;
 }
 
 /** Everything that goes wrong is one of these, except an abort, which rejects with the signal's own reason. */

@@ -103,6 +103,41 @@ test('an address is looked up, downloaded, loaded, opened again without the netw
   assert.deepEqual(problems, []);
 });
 
+test('a long download is told: how much, how fast, how long yet; and four times aloud', async () => {
+  far.files.set('long.safetensors', { bytes: BYTES, pace: 25_000 });
+  const { page, problems, button, web, address, loaded } = await open();
+  await page.evaluate(() => {
+    globalThis.heard = [];
+    const aloud = document.getElementById('load-milestones');
+    if (aloud.getAttribute('role') !== 'status') throw new Error('it is no live region');
+    new MutationObserver(() => globalThis.heard.push(aloud.textContent)).observe(aloud, { childList: true, characterData: true, subtree: true });
+  });
+  await web();
+  await address.fill(link('long.safetensors'));
+  await button('Look it up').click();
+  await button('Download and load').click();
+  const line = page.locator('#load-progress p');
+  await line.filter({ hasText: /^Downloading: \d+\.\d MiB of 17\.0 MiB, \d+\.\d [KM]iB\/s, about \d+(\.\d)? s left$/ }).waitFor();
+  const [told, bar, title] = await page.evaluate(() => {
+    const progress = document.querySelector('#load-progress progress');
+    return [progress.getAttribute('aria-valuetext'), progress.value, document.title];
+  });
+  assert.match(told, /^Downloading: /);
+  const [, loadedMib, rate, left] = /: ([\d.]+) MiB of .*, ([\d.]+) MiB\/s, about ([\d.]+) s/.exec(told).map(Number);
+  assert.ok(Math.abs((17 - loadedMib) / rate - left) < 0.2 * left + 0.2, `the numbers belong together: ${told}`);
+  assert.ok(Math.abs(bar - loadedMib / 17) < 0.02, `${bar} of the bar, ${told}`);
+  assert.match(title, /^\[\d+%\] Wordbrush$/);
+  await screenshot(page, 'shelf-told');
+  await loaded('long.safetensors');
+  const heard = await page.evaluate(() => globalThis.heard);
+  assert.deepEqual(heard.slice(0, 4), [25, 50, 75, 100].map((percent) => `Downloading: ${percent} %`));
+  // What was not on the GPU by then is told as well.
+  const rest = heard.slice(4).map((text) => Number(/^Onto the GPU: (25|50|75|100) %$/.exec(text)?.[1]));
+  assert.deepEqual([rest.toSorted((a, b) => a - b), rest.at(-1)], [rest, 100], String(heard));
+  assert.equal(await page.title(), 'Wordbrush');
+  assert.deepEqual(problems, []);
+});
+
 test('stopped and gone on with, also after the page was closed', async () => {
   far.files.set('slow.safetensors', { bytes: BYTES, pace: 200_000 });
   const first = await open();

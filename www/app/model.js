@@ -31,7 +31,7 @@ export async function loadModel(chosen) {
   $('stop-loading').hidden = false;
   const onProgress = (progress) => {
     if (progress.needs) $('model-status').textContent = sentences(words.model.loading(name), memoryNeeded(progress.needs));
-    showLoad(progress);
+    else showLoad(progress);
   };
   try {
     const next = await StableDiffusion.load(chosen, { onProgress, signal: control.signal });

@@ -63,6 +63,7 @@ export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: 
   };
   const control: GenerateControl = { signal: new AbortController().signal, preview: 'taesd' };
   const generation: Generation = sd.generate(options, control);
+  if (options.steps === 0) generation.abort(new Error('no steps'));
   for await (const event of generation) seen(event);
   const result: Result = await generation;
   const params: Params = result.params;
