@@ -49,6 +49,7 @@ test('the page is painted and can be used while the engine does not come; when i
   assert.equal(await page.getByLabel('Height', { exact: true }).inputValue(), '768');
   await page.getByText('Make an embedding', { exact: true }).click();
   await page.getByRole('combobox', { name: 'Language', exact: true }).selectOption('Deutsch');
+  await page.locator('#model-status', { hasText: 'shapes.safetensors wird geladen…' }).waitFor();
   await page.getByRole('button', { name: 'Erzeugen', exact: true }).click();
   await page.getByRole('alert').getByText('Das Modell wird noch geladen.').waitFor();
   await screenshot(page, 'first-visit');

@@ -60,7 +60,7 @@ test('the checkpoint and its VAE come by two clicks each, through redirects, ref
   far.files.get(CHECKPOINT).next = [{ status: 503, retryAfter: '1' }, { cutAfter: 10 * MIB }, { status: 429, retryAfter: '1' }];
   far.requests.length = 0;
   await get.click();
-  await page.locator('#load-note', { hasText: 'the server answered 429 Too Many Requests (at cas-bridge.xethub.hf.co): trying again in 1 s.' }).waitFor();
+  await page.locator('#load-note', { hasText: 'The server answered 429 Too Many Requests (at cas-bridge.xethub.hf.co): trying again in 1 s.' }).waitFor();
   await screenshot(page, 'hub-again');
   await page.locator('#model-status', { hasText: `${CHECKPOINT} is loaded` }).waitFor();
   // Busy, cut, busy, and then the rest: no block that had arrived was asked for again.

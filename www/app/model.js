@@ -27,10 +27,10 @@ export async function loadModel(chosen) {
   const name = modelName(chosen);
   messages.clear('model');
   showNote('');
-  $('model-status').textContent = words.model.loading(name);
+  tellLoading(() => words.model.loading(name));
   $('stop-loading').hidden = false;
   const onProgress = (progress) => {
-    if (progress.needs) $('model-status').textContent = sentences(words.model.loading(name), memoryNeeded(progress.needs));
+    if (progress.needs) tellLoading(() => sentences(words.model.loading(name), memoryNeeded(progress.needs)));
     else showLoad(progress);
   };
   try {
@@ -48,11 +48,19 @@ export async function loadModel(chosen) {
     if (!control.signal.aborted) messages.show('model', error);
   }
   app.loading = null;
+  loadingTold = null;
   endLoad();
   for (const file of [app.vae, app.taesd]) if (app.sd && file) await loadVae(file);
   showModel();
   showEmbeddings();
   countTokens();
+}
+
+let loadingTold = null; // says what is being loaded, in the language that the page has by then
+
+function tellLoading(told) {
+  loadingTold = told;
+  $('model-status').textContent = told();
 }
 
 // What the page was opened with is meant for the built-in model; whoever brings another starts from its size and settings.
@@ -102,6 +110,7 @@ export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
 
 export function showModel() {
   showShelf();
+  if (loadingTold) return tellLoading(loadingTold);
   $('model').classList.toggle('filled', app.sd !== null);
   $('demo').loaded = app.sd !== null && app.demo?.has(app.source) === true;
   if (!app.sd) {
