@@ -1,6 +1,7 @@
 // What a first visit costs: what is fetched for it, and what is seen while the engine (the wasm) is still on its way.
 
 import assert from 'node:assert/strict';
+import { EventEmitter, once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -15,14 +16,16 @@ const WASM = '/pkg/wordbrush_bg.wasm';
 let server;
 let browser;
 const held = []; // the answers that wait
+const engine = new EventEmitter(); // "asked" for
 
 before(async () => {
   const beside = [WASM];
   server = await serve(new Map([[DEMO, file('../../www/demo/index.json')]]), {
     beside,
-    answer: (request, response) => held.push(() => {
-      response.writeHead(200, { 'Content-Type': 'application/wasm' }).end(readFileSync(`${ROOT}${WASM}`));
-    }),
+    answer: (request, response) => {
+      held.push(() => response.writeHead(200, { 'Content-Type': 'application/wasm' }).end(readFileSync(`${ROOT}${WASM}`)));
+      engine.emit('asked');
+    },
   });
   browser = await launch();
 });
@@ -39,9 +42,10 @@ test('the page is painted and can be used while the engine does not come; when i
   await page.getByRole('group', { name: 'Examples', exact: true }).waitFor();
   assert.equal(await page.evaluate(paints), 1);
 
+  const asked = once(engine, 'asked');
   await page.getByRole('button', { name: 'Load the built-in model' }).click();
   await page.locator('#model-status', { hasText: 'Loading shapes.safetensors…' }).waitFor();
-  while (held.length === 0) await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 20); }));
+  await asked;
   await page.getByRole('button', { name: 'Stop loading', exact: true }).waitFor();
   const prompt = page.getByLabel('Prompt', { exact: true });
   await prompt.fill('two lime circles');
@@ -62,11 +66,11 @@ test('the page is painted and can be used while the engine does not come; when i
 });
 
 test('a page opened anew with the engine held paints as soon as one without', async () => {
+  // The service worker asks for it, to keep it.
+  const asked = once(engine, 'asked');
   const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
   page.setDefaultTimeout(30_000);
-  // The service worker asks for it, to keep it.
-  const before = held.length;
-  while (held.length === before) await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 20); }));
+  await asked;
   await page.reload();
   await page.getByRole('heading', { name: 'Wordbrush', exact: true }).waitFor();
   await page.getByRole('button', { name: 'Generate', exact: true }).waitFor();
