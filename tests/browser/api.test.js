@@ -157,6 +157,31 @@ test('embeddings: what is wrong with a file is said by its code, and the others 
   assert.deepEqual(removed, [true, false]);
 });
 
+test('several libraries of embeddings: in one model side by side under their names, and each model has its own', async () => {
+  const found = await page.evaluate(async () => {
+    const named = async (model, name, from) => model.addEmbedding(await file(from), { name });
+    const other = await StableDiffusion.load(await file('small.safetensors'));
+    await named(sd, 'mine/word.pt', 'feline.pt');
+    await named(sd, 'theirs/word.safetensors', 'two-words.safetensors');
+    await named(other, 'word.pt', 'feline.pt');
+    const read = async (model, prompt) => {
+      const { used, vectors, warnings } = await model.tokens(prompt);
+      return { used, vectors, missing: warnings.filter(({ code }) => code === 'UNKNOWN_EMBEDDING').length };
+    };
+    const names = [sd, other].map(({ embeddings }) => embeddings.map(({ name }) => name));
+    const prompt = 'a embedding:mine/word and embedding:theirs/word';
+    const [here, there] = [await read(sd, prompt), await read(other, prompt)];
+    await other.dispose();
+    const after = sd.embeddings.map(({ name }) => name);
+    for (const name of after) await sd.removeEmbedding(name);
+    return { names, here, there, after };
+  });
+  assert.deepEqual(found.names, [['mine/word', 'theirs/word'], ['word']]);
+  assert.deepEqual(found.here, { used: ['mine/word', 'theirs/word'], vectors: 3, missing: 0 });
+  assert.deepEqual([found.there.used.includes('mine/word'), found.there.missing], [false, 2]);
+  assert.deepEqual(found.after, ['mine/word', 'theirs/word']);
+});
+
 test('models: what cannot be used is refused by name', async () => {
   const errors = await page.evaluate(async () => {
     const load = async (name) => failure(StableDiffusion.load(await file(name)));

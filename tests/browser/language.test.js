@@ -97,6 +97,10 @@ test('no English is left in the German page, and no German in the English one', 
   assert.match(await german.page.locator('#shelf').textContent(), /MiB|KiB|GiB/);
   await check(german.page, 'German');
   await screenshot(german.page, 'german');
+  // Its words are longer.
+  await german.page.setViewportSize({ width: 360, height: 740 });
+  await check(german.page, 'German on a phone');
+  await screenshot(german.page, 'german-360');
   assert.deepEqual([...english.problems, ...german.problems], []);
   await english.page.context().close();
   await german.page.context().close();
