@@ -647,7 +647,9 @@ export type GenerateEvent =
  * `abort` or the `signal` for that.
  */
 export interface Generation extends PromiseLike<Result>, AsyncIterable<GenerateEvent> {
+  /** As a promise has it. */
   catch<T = never>(rejected?: ((reason: unknown) => T | PromiseLike<T>) | null): Promise<Result | T>;
+  /** As a promise has it. */
   finally(settled?: (() => void) | null): Promise<Result>;
   /** As if a {@link GenerateControl.signal} of its own were aborted: it rejects with the reason at once. Does nothing to a finished one. */
   abort(reason?: unknown): void;
@@ -859,6 +861,7 @@ export interface ModelStore {
   persist(): Promise<boolean>;
 }
 
+/** The models in this browser's storage. */
 export const modelStore: ModelStore;
 
 /**
