@@ -104,6 +104,31 @@ test('an address is looked up, downloaded, loaded, opened again without the netw
   assert.deepEqual(problems, []);
 });
 
+test('an address that is pasted anywhere on the page is looked up', async () => {
+  far.files.set('pasted.safetensors', { bytes: BYTES });
+  far.files.set('ft-mse-vae.safetensors', { bytes: BYTES });
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const { page, problems, address } = await open();
+  const paste = async (text) => {
+    await page.evaluate((text) => navigator.clipboard.writeText(text), text);
+    await page.keyboard.press('Control+v');
+  };
+  await paste(`  ${link('pasted.safetensors')}\n`);
+  await page.locator('.found').getByText('pasted.safetensors: 17.0 MiB to download').waitFor();
+  assert.equal(await address.inputValue(), link('pasted.safetensors'));
+  assert.equal(await page.getByLabel('It is', { exact: true }).inputValue(), 'model');
+  await paste(link('ft-mse-vae.safetensors'));
+  await page.locator('.found').getByText('ft-mse-vae.safetensors').waitFor();
+  assert.equal(await page.getByLabel('It is', { exact: true }).inputValue(), 'vae');
+  // In a field it is text.
+  const prompt = page.getByLabel('Prompt', { exact: true });
+  await prompt.focus();
+  await paste('https://example.com/a.safetensors');
+  await page.waitForFunction(() => document.querySelector('[name="prompt"]').value.endsWith('a.safetensors'));
+  assert.equal(await address.inputValue(), link('ft-mse-vae.safetensors'));
+  assert.deepEqual(problems, []);
+});
+
 test('a long download is told: how much, how fast, how long yet; and four times aloud', async () => {
   far.files.set('long.safetensors', { bytes: BYTES, pace: 25_000 });
   const { page, problems, button, web, address, loaded } = await open();
