@@ -573,6 +573,8 @@ export interface Picture {
   png: Blob;
   /** The picture decoded, for a canvas. Each call gives a new bitmap; close it when done. */
   image(): Promise<ImageBitmap>;
+  /** What it was made from as AUTOMATIC1111 writes it, which the PNG carries as `parameters`. */
+  infotext(): Promise<string>;
   /** What it was made from, with the concrete seed: with A1111’s conventions its own. */
   params: Params;
 }

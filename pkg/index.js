@@ -290,7 +290,8 @@ class Generation {
     this.#result = start({ signal, onEvent }).then(({ images: made, params, warnings, seconds }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
-        return { png: blob, image: () => bitmapOf(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
+        const infotext = async () => recipeText(await readRecipe(blob));
+        return { png: blob, image: () => bitmapOf(blob), infotext, params: { ...defaults, ...options, ...params, ...defined(seeds) } };
       });
       const result = { ...images[0], images, warnings, seconds };
       this.#settled = { error: null };

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, openPage, requireWebGPU } from './lib/browser.js';
 import { fixtures } from './lib/fixtures.js';
+import { texts } from './lib/png.js';
 import { BLANK, serve } from './lib/server.js';
 
 let server;
@@ -247,6 +248,15 @@ test('previews: small pictures that come nearer, only where they are asked for, 
   assert.equal(plain, 0);
   assert.ok(same);
   assert.equal(refused.code, 'BAD_OPTION');
+});
+
+test('the infotext is what the PNG carries as parameters', async () => {
+  const { infotext, png } = await page.evaluate(async () => {
+    const result = await sd.generate({ prompt: 'a (cat:1.2), ž', negativePrompt: 'text', seed: 5, steps: 1, width: 64, height: 64 });
+    return { infotext: await result.infotext(), png: [...new Uint8Array(await result.png.arrayBuffer())] };
+  });
+  assert.equal(infotext, texts(Buffer.from(png)).parameters);
+  assert.match(infotext, /^a \(cat:1\.2\), ž\nNegative prompt: text\nSteps: 1, Sampler: Euler, .*Seed: 5, Size: 64x64/);
 });
 
 test('a random seed is told, and gives the same picture again', async () => {

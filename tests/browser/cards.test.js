@@ -129,6 +129,33 @@ test('a diffusers folder that is dropped is a model', async () => {
   await page.close();
 });
 
+test('the screen stays on while a model is loaded and a picture is made, and no longer', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, { before: () => {
+    globalThis.screenLocks = { asked: 0, held: 0 };
+    Object.defineProperty(navigator, 'wakeLock', { value: {
+      async request(type) {
+        if (type !== 'screen') throw new TypeError(type);
+        screenLocks.asked += 1;
+        screenLocks.held += 1;
+        return { release: async () => { screenLocks.held -= 1; } };
+      },
+    } });
+  } });
+  page.setDefaultTimeout(30_000);
+  const locks = (asked, held) => page.waitForFunction(([asked, held]) => screenLocks.asked === asked && screenLocks.held === held, [asked, held]);
+  await page.locator('#model-file').setInputFiles({ name: 'slow.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await locks(1, 1);
+  await page.locator('#model-status', { hasText: 'slow.safetensors is loaded' }).waitFor();
+  await locks(1, 0);
+  await fill(page, { Steps: 100, Width: 64, Height: 64 });
+  await page.getByRole('button', { name: 'Generate', exact: true }).click();
+  await locks(2, 1);
+  await page.getByRole('button', { name: 'Stop', exact: true }).click();
+  await locks(2, 0);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
 test('a model, a VAE and embeddings are chosen by keyboard alone', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
   page.setDefaultTimeout(30_000);

@@ -4,6 +4,7 @@ import { StableDiffusion, defaults } from '../pkg/index.js';
 import { language, words } from '../text/language.js';
 import { modelName } from '../ui/files.js';
 import { bytes, sentences } from '../ui/format.js';
+import { awake } from './awake.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
 import { countTokens } from './picture.js';
 import { showShelf } from './shelf.js';
@@ -34,7 +35,7 @@ export async function loadModel(chosen) {
     else showLoad(progress);
   };
   try {
-    const next = await StableDiffusion.load(chosen, { onProgress, signal: control.signal });
+    const next = await awake(() => StableDiffusion.load(chosen, { onProgress, signal: control.signal }));
     const [old, pictureOfOld] = [app.sd, app.made];
     if (chosen !== app.source) app.vae = null;
     offerTaesd(false);

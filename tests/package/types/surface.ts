@@ -68,6 +68,8 @@ export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: 
   const result: Result = await generation;
   const params: Params = result.params;
   const bitmap: ImageBitmap = await result.image();
+  const infotext: string = await result.infotext();
+  console.log(infotext.length);
   bitmap.close();
   console.log(params.seed.length, result.seconds, result.warnings, defaults.steps, samplers.includes(sampler), schedulers, promptSyntaxes);
   await generation.catch(() => null).finally(() => sd.dispose());
