@@ -145,7 +145,10 @@ export interface GenerateOptions {
   negativePrompt?: string;
   /** Denoising steps, from 1. Default: 20. */
   steps?: number;
-  /** How strongly the prompt is followed; at 1 the negative prompt is not computed. Default: 8. */
+  /**
+   * How strongly the prompt is followed; at 1 the negative prompt is not computed. A latent consistency model that has
+   * guidance built in is told it, and never computes the negative prompt. Default: 8.
+   */
   cfg?: number;
   /**
    * How far the contrast that guidance adds is taken back, from 0 (not at all, the default) to 1: ComfyUI’s node RescaleCFG,

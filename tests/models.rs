@@ -82,7 +82,7 @@ fn eps(
     let rows = tensor(gpu, &[batch, tokens, width], storage, context.0);
     // The wanted timestep is the second of three: the row of another must not be taken.
     let lengths = tensor(gpu, &[4], Storage::F32, &[context.1[0] as f32, context.1[1] as f32, 0.0, 0.0]);
-    let prepared = networks.unet.prepare(&[777.0, timestep, 3.0], &rows, &lengths);
+    let prepared = networks.unet.prepare(&[777.0, timestep, 3.0], None, &rows, &lengths);
     let step = tensor(gpu, &[4], Storage::F32, &[1.0, 0.0, 0.0, 0.0]);
     run(gpu, || networks.unet.forward(&x, None, &step, &prepared.shown(0, 1, 1)))
 }

@@ -14,6 +14,7 @@ use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool};
 
 const CONV_IN: &str = "model.diffusion_model.input_blocks.0.0.weight";
+const COND_PROJ: &str = "model.diffusion_model.time_embed.cond_proj.weight";
 const SIZES: [(usize, usize); 3] = [(8, 8), (12, 8), (9, 16)];
 
 /// The bound on pictures, and what f32 reaches on latents: guidance and steps carry the order of sums on.
@@ -31,16 +32,17 @@ fn fixture() -> Fixture {
     Fixture::of("trajectories/trajectories.safetensors")
 }
 
-/// `two_levels` with its encoder, and with conv_in for inpainting if wanted.
-fn checkpoint(painter: bool) -> Vec<Array> {
+/// `two_levels` with its encoder, and with conv_in for inpainting or cond_proj of a distilled network.
+fn checkpoint(own: Option<&str>) -> Vec<Array> {
     let name = "trajectories/two_levels.more.safetensors";
     let bytes = std::fs::read(golden(name)).expect("a fixture");
     let header = header_of(name, &bytes).expect("a header");
-    let more = header.arrays.iter().filter(|array| painter || array.name != CONV_IN).map(|array| {
+    let wanted = |name: &str| own == Some(name) || ![CONV_IN, COND_PROJ].contains(&name);
+    let more = header.arrays.iter().filter(|array| wanted(&array.name)).map(|array| {
         let part = &bytes[array.offset as usize..][..array.length as usize];
         (array.name.clone(), array.dtype, array.shape.clone(), part.to_vec())
     });
-    let kept = arrays("two_levels").into_iter().filter(|array| !painter || array.0 != CONV_IN);
+    let kept = arrays("two_levels").into_iter().filter(|array| own != Some(&array.0));
     kept.chain(more).collect()
 }
 
@@ -192,7 +194,7 @@ impl Both {
 
 #[test]
 fn pictures_to_start_from() {
-    let both = Both::new(&checkpoint(false));
+    let both = Both::new(&checkpoint(None));
     for size in [(8, 8), (12, 8)] {
         let (h, w) = size;
         for (text, denoise) in [("1.0", 1.0), ("0.6", 0.6)] {
@@ -211,7 +213,7 @@ fn pictures_to_start_from() {
 
 #[test]
 fn what_lies_under_a_mask() {
-    let both = Both::new(&checkpoint(false));
+    let both = Both::new(&checkpoint(None));
     for size in [(8, 8), (12, 8)] {
         let (h, w) = size;
         let init = |denoise: f64, blur: f64, content: MaskedContent| {
@@ -244,7 +246,7 @@ fn what_lies_under_a_mask() {
 /// A picture of another size than the result: what is kept stays to the byte, what is masked is made anew, at the other size.
 #[test]
 fn only_what_is_masked() {
-    let both = Both::new(&checkpoint(false));
+    let both = Both::new(&checkpoint(None));
     let init = both.init((12, 8), 0.8, true);
     let Init { picture: Picture::Pixels(image), mask: Some(mask), .. } = &init else { panic!("no mask") };
     let only = Init { mask: Some(Mask { only_masked: Some(4), ..mask.clone() }), ..init.clone() };
@@ -290,7 +292,7 @@ fn only_what_is_masked() {
 
 #[test]
 fn latents_of_a_picture() {
-    let both = Both::new(&checkpoint(false));
+    let both = Both::new(&checkpoint(None));
     for size in [(8, 8), (12, 8)] {
         let Init { picture: Picture::Pixels(image), .. } = both.init(size, 1.0, false) else { panic!("no pixels") };
         let expected: Vec<f32> =
@@ -306,10 +308,19 @@ fn latents_of_a_picture() {
 
 #[test]
 fn a_network_for_inpainting() {
-    let both = Both::new(&checkpoint(true));
+    let both = Both::new(&checkpoint(Some(CONV_IN)));
     let init = Some(both.init((12, 8), 1.0, true));
     both.check("painter.inpaint", &Params { init, ..params(Sampler::Euler, (12, 8)) });
     both.check("painter.alone", &params(Sampler::Euler, (12, 8)));
+}
+
+/// A latent consistency model is told how strong guidance is to be, and asked once a step.
+#[test]
+fn a_network_with_guidance_built_in() {
+    let both = Both::new(&checkpoint(Some(COND_PROJ)));
+    for cfg in [1.0, 8.5] {
+        both.check(&format!("distilled.{cfg:.1}"), &Params { cfg, ..params(Sampler::Lcm, (8, 8)) });
+    }
 }
 
 /// A second pass is image to image over the first one's latents, made larger, under its own noise of the same seed.
@@ -399,7 +410,7 @@ fn a_second_pass_of_its_own() {
 /// Every way to enlarge gives a second pass of its own, for each picture of a batch.
 #[test]
 fn every_upscaler() {
-    let both = Both::new(&checkpoint(false));
+    let both = Both::new(&checkpoint(None));
     let first = Params { steps: 1, batch: 2, ..params(Sampler::Euler, (8, 8)) };
     let made: Vec<Vec<f32>> = pollster::block_on(async {
         let mut generation = both.gpu.start(&first).await.expect("a start");

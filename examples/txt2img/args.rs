@@ -8,6 +8,8 @@ use wordbrush::prompt::Syntax;
 use wordbrush::samplers::{Prediction, Sampler, Schedule, Tool};
 use wordbrush::{Code, Error, Result};
 
+use super::noise::Noise;
+
 /// Makes a picture from a prompt.
 #[derive(Parser)]
 pub struct Args {
@@ -125,6 +127,8 @@ pub struct Args {
     /// Its own strength of guidance.
     #[arg(long)]
     pub hires_cfg: Option<f32>,
+    #[command(flatten)]
+    noise: Noise,
     /// The UNet predicts v, whatever the checkpoint says.
     #[arg(long)]
     pub v_prediction: bool,
@@ -178,7 +182,7 @@ pub fn params(args: &Args) -> Result<Params> {
         }
         init = Some(Init { picture: Picture::Pixels(image), denoise: args.denoise, mask, exact_steps: false });
     }
-    let params = Params {
+    let params = args.noise.applied(Params {
         init,
         prediction: args.v_prediction.then_some(Prediction::V),
         zero_terminal_snr: args.zero_terminal_snr.then_some(true),
@@ -203,7 +207,7 @@ pub fn params(args: &Args) -> Result<Params> {
         decoder: if args.taesd.is_some() { Decoder::Taesd } else { Decoder::Vae },
         vae_tiling: args.vae_tiling,
         ..Params::default()
-    };
+    })?;
     params.check()?;
     Ok(params)
 }

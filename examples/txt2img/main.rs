@@ -1,6 +1,7 @@
 //! Text to image from a terminal, by the same engine on native wgpu.
 
 mod args;
+mod noise;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -62,6 +62,7 @@ const VAE_ATTENTION: Tails = &[
 const FIXED: &[(&str, &str, Tails)] = &[
     ("model.diffusion_model.time_embed.0", "unet.time_embedding.linear_1", SAME),
     ("model.diffusion_model.time_embed.2", "unet.time_embedding.linear_2", SAME),
+    ("model.diffusion_model.time_embed.cond_proj", "unet.time_embedding.cond_proj", SAME),
     ("model.diffusion_model.input_blocks.0.0", "unet.conv_in", SAME),
     ("model.diffusion_model.middle_block.0", "unet.mid_block.resnets.0", UNET_RESNET),
     ("model.diffusion_model.middle_block.1", "unet.mid_block.attentions.0", SAME),

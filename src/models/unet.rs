@@ -23,6 +23,7 @@ const CONDITION: usize = 1 + LATENTS;
 /// The network.
 pub struct Unet {
     time_embedding: [Linear; 2],
+    cond_proj: Option<Linear>, // of a network that is told how strong guidance is to be
     conv_in: Conv2d,
     inpaints: bool,
     down_blocks: Vec<DownBlock>,
@@ -31,6 +32,7 @@ pub struct Unet {
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     time_width: usize,
+    guidance_width: Option<usize>,
     context_width: usize,
 }
 
@@ -109,6 +111,7 @@ impl Unet {
         }
         let linear_1 = Linear::load(&w.at("time_embedding.linear_1"), time_width)?;
         let linear_2 = Linear::load(&w.at("time_embedding.linear_2"), linear_1.width())?;
+        let (cond_proj, guidance_width) = load_cond_proj(&w.at("time_embedding.cond_proj"), time_width)?.unzip();
         let loading = Loading { time: linear_2.width(), context, groups: config.unet_groups.unwrap_or(GROUPS) };
 
         let mut channels = conv_in.channels();
@@ -139,6 +142,7 @@ impl Unet {
         Ok(Self {
             conv_norm_out: GroupNorm::load(&w.at("conv_norm_out"), channels, loading.groups, EPSILON)?,
             time_embedding: [linear_1, linear_2],
+            cond_proj,
             conv_in,
             inpaints,
             down_blocks,
@@ -146,19 +150,27 @@ impl Unet {
             up_blocks,
             conv_out,
             time_width,
+            guidance_width,
             context_width: context,
         })
     }
 
     /// Computes once what all steps share. `context` is (prompts, S, width), of which as many rows count as `lengths`
-    /// (prompts) says.
-    pub fn prepare(&self, timesteps: &[f32], context: &Tensor, lengths: &Tensor) -> Prepared {
+    /// (prompts) says. `guidance` is what a network with a [`guidance_width`](Self::guidance_width) is told of it.
+    pub fn prepare(&self, timesteps: &[f32], guidance: Option<&[f32]>, context: &Tensor, lengths: &Tensor) -> Prepared {
+        assert_eq!(guidance.map(<[f32]>::len), self.guidance_width, "unet: the embedding of guidance");
         assert_eq!(context.shape()[2], self.context_width, "unet: context {:?}", context.shape());
         let gpu = context.gpu();
         let sinusoids = sinusoids(gpu, timesteps, self.time_width); // (1, steps, time_width)
+        let guidance = guidance.map(|told| {
+            gpu.upload("guidance", &[1, timesteps.len(), told.len()], gpu.storage(), &told.repeat(timesteps.len()))
+        });
         let (plan, time) = gpu.record("unet time", || {
             let [linear_1, linear_2] = &self.time_embedding;
-            let h = gemm(&Gemm { activation: Activation::Silu, ..linear_1.product(&sinusoids) });
+            let told = self.cond_proj.as_ref().zip(guidance.as_ref());
+            let told = told.map(|(proj, told)| gemm(&Gemm { residual: Some(&sinusoids), ..proj.product(told) }));
+            let h = linear_1.product(told.as_ref().unwrap_or(&sinusoids));
+            let h = gemm(&Gemm { activation: Activation::Silu, ..h });
             // Every block applies SiLU to the time embedding first: done once, here.
             let temb = gemm(&Gemm { activation: Activation::Silu, ..linear_2.product(&h) });
             self.resnets().filter_map(|resnet| resnet.time_rows(&temb)).map(|rows| rows.keep()).collect()
@@ -171,6 +183,12 @@ impl Unet {
         });
         prompt.run();
         Prepared { time, context, lengths: lengths.clone(), prompt }
+    }
+
+    /// Numbers in which it is told how strong guidance is to be, if it was distilled to need no second evaluation for it
+    /// (Luo et al. 2023, section 4.2).
+    pub fn guidance_width(&self) -> Option<usize> {
+        self.guidance_width
     }
 
     /// It was trained for inpainting and sees what is to be kept (runwayml/stable-diffusion-inpainting).
@@ -357,6 +375,23 @@ impl Loading {
     fn transformer(&self, w: &Weights, channels: usize, heads: usize) -> Result<Transformer2d> {
         Transformer2d::load(w, channels, self.context, heads, self.groups)
     }
+}
+
+/// What brings the strength of guidance into the time embedding, and how many numbers it takes; most networks have none.
+fn load_cond_proj(w: &Weights, time_width: usize) -> Result<Option<(Linear, usize)>> {
+    if !w.has("weight") {
+        return Ok(None);
+    }
+    let width = w.shape("weight")?.get(1).copied().unwrap_or(0);
+    if width == 0 || width % 4 != 0 {
+        let sentence = format!(
+            "the strength of guidance enters this checkpoint as {width} numbers, expected a multiple of 4 (usual: 256)"
+        );
+        return Err(Error::new(Code::WrongShape, sentence));
+    }
+    let proj = Linear::load(w, width)?;
+    same_channels("the embedding of guidance", proj.width(), time_width)?;
+    Ok(Some((proj, width)))
 }
 
 /// Sinusoidal time embeddings (Vaswani et al. 2017), cosines first (diffusers: `flip_sin_to_cos`, `freq_shift` 0):

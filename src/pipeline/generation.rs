@@ -9,7 +9,7 @@ use crate::samplers::{
     Levels, Op, Prediction, Program, Reg, Request, Sampler, Seeds, Sigmas, StepNoise, Tool, torch_randn,
 };
 
-use super::guidance::Guidance;
+use super::guidance::{Guidance, guidance_embedding};
 use super::init::{self, Begin};
 use super::networks::{Canvas, Repaint, Start, Step};
 use super::{Conditioning, Decoder, Hires, Image, MaskedContent, Params, StableDiffusion};
@@ -69,7 +69,8 @@ impl Generation {
         // As ComfyUI, guidance of strength 1 leaves the negative prompt out altogether.
         let alone = prompt.parts.len() == 1 && prompt.parts[0].weight == 1.0;
         let evaluations = program.evaluations();
-        let guidance = Guidance::new(params, &trained, &evaluations, alone);
+        let built_in = sd.networks.guidance_width();
+        let guidance = Guidance::new(params, &trained, &evaluations, alone, built_in.is_some());
         let prompts = if guidance.needs_negative() { vec![negative, prompt] } else { vec![prompt] };
         let mut conditioning = Conditioning::new(prompts)?;
         let count = conditioning.weights.len();
@@ -86,6 +87,7 @@ impl Generation {
             rescale: guidance.rescale(),
             longest: conditioning.longest(),
             timesteps: evaluations.into_iter().map(time).collect(),
+            guidance: built_in.map(|width| guidance_embedding(params.cfg, width)),
             pictures: params.batch,
             latents,
             registers: registers.len(),

@@ -7,6 +7,14 @@ use crate::samplers::Sigmas;
 
 use super::Params;
 
+/// The strength of guidance as a network is told that has it built in (Luo et al. 2023, section 4.2; diffusers
+/// `pipeline_latent_consistency_text2img.py`): sines, then cosines of w · 1000, w = cfg − 1.
+pub(super) fn guidance_embedding(cfg: f32, width: usize) -> Vec<f32> {
+    let (w, half) = ((cfg - 1.0) * 1000.0, width / 2);
+    let angle = |i: usize| w * (-(10_000f32.ln()) * i as f32 / (half as f32 - 1.0)).exp();
+    (0..half).map(|i| angle(i).sin()).chain((0..half).map(|i| angle(i).cos())).collect()
+}
+
 /// The guidance of a picture.
 pub(super) struct Guidance {
     cfg: f32,
@@ -22,10 +30,11 @@ pub(super) struct Guidance {
 }
 
 impl Guidance {
-    /// For the noise levels at which the network is evaluated.
-    pub fn new(params: &Params, trained: &Sigmas, evaluations: &[f64], alone: bool) -> Self {
+    /// For the noise levels at which the network is evaluated. A network that has guidance `built_in` is told how strong it
+    /// is to be, and asked once.
+    pub fn new(params: &Params, trained: &Sigmas, evaluations: &[f64], alone: bool, built_in: bool) -> Self {
         let mut guidance = Self {
-            cfg: params.cfg,
+            cfg: if built_in { 1.0 } else { params.cfg },
             multiplier: params.cfg_rescale,
             least: trained.at_share(params.guidance_end),
             most: trained.at_share(params.guidance_start),

@@ -57,6 +57,9 @@ pub(super) trait Networks {
     /// The UNet was trained for inpainting: it wants [`Start::condition`].
     fn inpaints(&self) -> bool;
 
+    /// Numbers in which the UNet is told how strong guidance is to be, if it has it built in: it wants [`Start::guidance`].
+    fn guidance_width(&self) -> Option<usize>;
+
     /// A picture (3, height, width) in −1…1 → the mean of its latents (4, h, w), in the sampler's scale.
     fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>>;
 
@@ -84,6 +87,8 @@ pub(super) struct Start {
     pub longest: usize,
     /// What the UNet is told of time, each time it is evaluated.
     pub timesteps: Vec<f32>,
+    /// What a UNet that has guidance built in is told of it.
+    pub guidance: Option<Vec<f32>>,
     /// Pictures made at once; each sees all prompts.
     pub pictures: usize,
     /// The first latents (pictures, 4, h, w).

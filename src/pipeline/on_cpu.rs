@@ -172,6 +172,10 @@ impl Networks for OnCpu {
         self.reference.as_ref().is_some_and(|reference| reference.denoiser().inpaints())
     }
 
+    fn guidance_width(&self) -> Option<usize> {
+        self.reference.as_ref()?.denoiser().guidance_width()
+    }
+
     fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>> {
         Box::pin(async move { Encoder::open(&self.encoder).await?.encode(picture, size) })
     }
@@ -227,7 +231,10 @@ impl OnCpuCanvas {
         let mut registers = vec![vec![0.0; start.latents.len()]; start.registers];
         registers[0].copy_from_slice(&start.latents);
         Ok(Self {
-            unet: reference.denoiser(),
+            unet: match &start.guidance {
+                Some(guidance) => Rc::new(reference.denoiser().told(guidance)?),
+                None => reference.denoiser(),
+            },
             registers,
             size: start.size,
             timesteps: start.timesteps.clone(),

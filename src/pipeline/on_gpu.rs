@@ -134,6 +134,10 @@ impl Networks for OnGpu {
         self.unet.inpaints()
     }
 
+    fn guidance_width(&self) -> Option<usize> {
+        self.unet.guidance_width()
+    }
+
     fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>> {
         Box::pin(self.decoders.encode(picture, size))
     }
@@ -184,7 +188,8 @@ impl OnGpuCanvas {
         let bank = networks.text_encoder.encode(&start.windows, start.clip_skip).await?;
         let mut prompts = Prompts::new(bank, start.prompts.len(), start.longest);
         prompts.show(&start.prompts);
-        let prepared = networks.unet.prepare(&start.timesteps, &prompts.context, &prompts.lengths);
+        let prepared =
+            networks.unet.prepare(&start.timesteps, start.guidance.as_deref(), &prompts.context, &prompts.lengths);
         let registers = gpu.empty("registers", &[r, n * h, w, 4], Storage::F32);
         registers.write_item(0, &to_nhwc(&start.latents, 4, h * w));
         let count = start.prompts.len();

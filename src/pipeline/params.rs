@@ -30,7 +30,8 @@ pub struct Params {
     pub keep_embeddings_whole: bool,
     /// Denoising steps.
     pub steps: usize,
-    /// Strength of guidance; 1 means none, and half the work.
+    /// Strength of guidance; 1 means none, and half the work. A network that has it built in (Luo et al. 2023, section 4.2)
+    /// is told it, and the negative prompt has no say.
     pub cfg: f32,
     /// How far the contrast that guidance adds is taken back (Lin et al. 2024, section 3.4), from 0 to 1; ComfyUI's node
     /// RescaleCFG.

@@ -141,10 +141,7 @@ fn of_params(params: &Params) -> Recipe {
         cfg: params.cfg.to_string().parse().ok(),
         cfg_rescale: params.cfg_rescale.to_string().parse().ok().filter(|multiplier| *multiplier != 0.0),
         seed: Some(params.seed),
-        rng: Some(match params.generator {
-            Generator::Cpu => Rng::Cpu,
-            Generator::Nvidia => Rng::Nvidia,
-        }),
+        rng: Some(params.generator.into()),
         width: Some(params.width),
         height: Some(params.height),
         clip_skip: Some(params.clip_skip),
@@ -159,5 +156,14 @@ impl Image {
     /// [`Code::Internal`](crate::Code::Internal) if an encoder refuses, which it has no reason to.
     pub fn png_with(&self, recipe: &Recipe) -> Result<Vec<u8>> {
         images::embed_in_png(&self.png()?, &images::png_chunks(recipe))
+    }
+}
+
+impl From<Generator> for Rng {
+    fn from(generator: Generator) -> Self {
+        match generator {
+            Generator::Cpu => Rng::Cpu,
+            Generator::Nvidia => Rng::Nvidia,
+        }
     }
 }

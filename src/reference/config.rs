@@ -21,6 +21,7 @@ const INPAINTING: usize = 9;
 const SCALE: f64 = 0.18215;
 
 /// The UNet's configuration.
+#[derive(Clone)]
 pub struct Unet {
     /// Channels in: those of the latents, or 9 for inpainting.
     pub inputs: usize,

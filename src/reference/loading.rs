@@ -83,15 +83,19 @@ impl Loading {
         self.tensors.insert(name.to_string(), tensor);
     }
 
-    /// Takes the arrays out whose names start with `part`, for candle's constructors. `unread` are those they ask for but
-    /// never use.
-    pub fn part(&mut self, part: &str, unread: &'static [&'static str]) -> VarBuilder<'static> {
+    /// Takes the arrays out whose names start with `part`.
+    pub fn take_part(&mut self, part: &str) -> HashMap<String, Tensor> {
         let names: Vec<String> = self.tensors.keys().filter(|name| name.starts_with(part)).cloned().collect();
         let taken = names.into_iter().filter_map(|name| {
             let tensor = self.tensors.remove(&name)?;
             Some((name[part.len()..].to_string(), tensor))
         });
-        Weights::new(taken.collect(), unread).into_builder()
+        taken.collect()
+    }
+
+    /// The same for candle's constructors. `unread` are those they ask for but never use.
+    pub fn part(&mut self, part: &str, unread: &'static [&'static str]) -> VarBuilder<'static> {
+        Weights::new(self.take_part(part), unread).into_builder()
     }
 }
 

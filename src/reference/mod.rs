@@ -9,6 +9,7 @@
 
 mod clip;
 mod config;
+mod denoiser;
 mod emphasis;
 mod encoder;
 mod loading;
@@ -20,15 +21,14 @@ use std::rc::Rc;
 
 use candle_core::{Device, Tensor};
 use candle_transformers::models::clip::text_model::ClipTextConfig;
-use candle_transformers::models::stable_diffusion::{
-    unet_2d::BlockConfig, unet_2d::UNet2DConditionModel, vae::AutoEncoderKL,
-};
+use candle_transformers::models::stable_diffusion::vae::AutoEncoderKL;
 
 use crate::error::{Code, Error, Result};
 use crate::files::Checkpoint;
 use clip::TextEncoder;
 use loading::Loading;
 
+pub use denoiser::Denoiser;
 pub use emphasis::weigh;
 pub use encoder::Encoder;
 pub use sampling::{guided, mix, rescaled, rgba};
@@ -59,14 +59,6 @@ pub struct Opening {
 pub struct OpeningDecoder {
     arrays: Loading,
     vae: config::Vae,
-}
-
-/// The UNet.
-pub struct Denoiser {
-    network: UNet2DConditionModel,
-    width: usize,
-    inputs: usize,
-    blocks: Vec<BlockConfig>,
 }
 
 /// The VAE's decoder.
@@ -118,7 +110,7 @@ impl Opening {
     pub fn finish(mut self) -> Result<Reference> {
         let tokens = self.arrays.take(TOKEN_TABLE)?;
         let text = TextEncoder::new(self.arrays.part("text_encoder.", &["text_model.embeddings.token_"]), self.text)?;
-        let unet = Denoiser::new(&mut self.arrays, self.unet)?;
+        let unet = Denoiser::new(self.arrays.take_part("unet."), self.unet)?;
         Ok(Reference { tokens, text, unet: Rc::new(unet), vae: Decoder::new(&mut self.arrays, self.vae)? })
     }
 }
@@ -222,41 +214,6 @@ impl Reference {
     /// Decodes with another VAE from now on.
     pub fn replace_vae(&mut self, vae: Decoder) {
         self.vae = vae;
-    }
-}
-
-impl Denoiser {
-    fn new(arrays: &mut Loading, config: config::Unet) -> Result<Self> {
-        let (width, blocks) = (config.network.cross_attention_dim, config.network.blocks.clone());
-        let weights = arrays.part("unet.", &[]);
-        let network = UNet2DConditionModel::new(weights, config.inputs, config::LATENTS, false, config.network);
-        Ok(Self { network: network.map_err(unfit)?, width, inputs: config.inputs, blocks })
-    }
-
-    /// It sees a mask and the masked picture's latents besides: channels that follow those of the latents.
-    pub fn inpaints(&self) -> bool {
-        self.inputs > config::LATENTS
-    }
-
-    /// Latents scaled for the network (B, 4, H, W), or (B, 9, H, W) if it inpaints, and context (B, tokens, width) → ε (B, 4, H, W). Any H and W will do:
-    /// like diffusers, candle's upsamplers follow the skip connections' sizes.
-    ///
-    /// # Errors
-    /// [`Code::Internal`] when the numbers are not as many as said.
-    pub fn eps(&self, latents: &[f32], shape: Nchw, timestep: f64, context: &[f32], tokens: usize) -> Result<Vec<f32>> {
-        let latents = tensor(latents, &shape)?;
-        let context = tensor(context, &[shape[0], tokens, self.width])?;
-        numbers(self.network.forward(&latents, timestep, &context))
-    }
-
-    /// Numbers in the largest tensor of a step: what every latent pixel thinks of every other, per head.
-    fn largest(&self, h: usize, w: usize) -> u64 {
-        let scores = self.blocks.iter().enumerate().filter(|(_, block)| block.use_cross_attn.is_some());
-        let scores = scores.map(|(level, block)| {
-            let pixels = (h.div_ceil(1 << level) * w.div_ceil(1 << level)) as u64;
-            pixels * pixels * block.attention_head_dim as u64
-        });
-        scores.max().unwrap_or(0)
     }
 }
 

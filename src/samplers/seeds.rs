@@ -1,5 +1,7 @@
 //! Which noise a picture starts from and which is added to it, by the conventions of ComfyUI and A1111.
 
+use crate::error::{Code, Error, Result};
+
 use super::brownian::BrownianTree;
 use super::noise::{TorchRng, torch_randn};
 use super::philox::PhiloxRng;
@@ -17,6 +19,18 @@ pub enum Generator {
 }
 
 impl Generator {
+    /// By the name it has in the JavaScript API: "cpu" or "nv".
+    ///
+    /// # Errors
+    /// [`Code::BadOption`] for any other.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "cpu" => Ok(Generator::Cpu),
+            "nv" => Ok(Generator::Nvidia),
+            other => Err(Error::new(Code::BadOption, format!("rng is \"{other}\"; it must be cpu or nv"))),
+        }
+    }
+
     /// The first `n` normals of a seed.
     pub fn randn(self, seed: u64, n: usize) -> Vec<f32> {
         match self {

@@ -103,10 +103,7 @@ pub fn params(options: &JsValue) -> Result<Params> {
         batch: fields.whole("batchSize")?.unwrap_or(defaults.batch),
         clip_skip: fields.whole("clipSkip")?.unwrap_or(defaults.clip_skip),
         sampling: sampling(&fields)?,
-        generator: match fields.text("rng")? {
-            Some(name) if nvidia(&name)? => Generator::Nvidia,
-            _ => Generator::Cpu,
-        },
+        generator: fields.text("rng")?.map_or(Ok(Generator::Cpu), |name| Generator::from_name(&name))?,
         variation: variation(&fields)?,
         seed_delta: fields.seed("seedDelta")?.unwrap_or(0),
         init: super::init::init(&fields, syntax)?,
@@ -163,15 +160,6 @@ fn prediction(name: &str) -> Result<Prediction> {
         "epsilon" => Ok(Prediction::Epsilon),
         "v" => Ok(Prediction::V),
         other => Err(bad("prediction", &format!("\"{other}\""), "epsilon or v")),
-    }
-}
-
-/// Whose random numbers: PyTorch's on an NVIDIA GPU instead of on a CPU.
-pub fn nvidia(name: &str) -> Result<bool> {
-    match name {
-        "cpu" => Ok(false),
-        "nv" => Ok(true),
-        other => Err(bad("rng", &format!("\"{other}\""), "cpu or nv")),
     }
 }
 

@@ -12,10 +12,11 @@ use crate::recipe::settings::{
     DENOISE, HIRES_SCALE, HIRES_STEPS, HIRES_UPSCALER, KEEP_WHOLE, MASKED_PADDING, ONLY_MASKED,
 };
 use crate::recipe::{Batch, Dialect, Recipe, Rng, comfy, infotext, read};
+use crate::samplers::Generator;
 
 use super::errors::to_js;
 use super::object;
-use super::options::{Fields, Kind, OPTIONS, bad, nvidia, settings, syntax};
+use super::options::{Fields, Kind, OPTIONS, bad, settings, syntax};
 
 /// Reads the recipe of a PNG, JPEG or WebP picture, or of a text; `fileName` is what errors call it.
 #[wasm_bindgen(js_name = readRecipe)]
@@ -240,7 +241,7 @@ fn from_object(recipe: &JsValue) -> Result<Recipe> {
         width: fields.whole("width")?,
         height: fields.whole("height")?,
         clip_skip: fields.whole("clipSkip")?,
-        rng: fields.text("rng")?.map(|name| Ok(if nvidia(&name)? { Rng::Nvidia } else { Rng::Cpu })).transpose()?,
+        rng: fields.text("rng")?.map(|name| Generator::from_name(&name).map(Rng::from)).transpose()?,
         model: fields.text("model")?,
         model_hash: fields.text("modelHash")?,
         vae: fields.text("vae")?,

@@ -22,6 +22,7 @@ after(async () => {
 
 async function loadModel(page) {
   await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#stop-loading').waitFor({ state: 'hidden' });
   await page.locator('#model-status', { hasText: 'is loaded' }).waitFor();
 }
 
@@ -56,6 +57,27 @@ test('a recipe’s templates go into both prompts, and into the next picture; A1
 
   assert.deepEqual(await use('plain.txt', { negativeTemplate: undefined }), [recipe.template, '{logo}']);
   assert.deepEqual(await use('a1111.txt', { promptSyntax: 'a1111' }), ['a red {car}', '{logo}']);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('what the network predicts, how its noise levels end and how it is decoded are the model’s and the engine’s until they are chosen', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(8000);
+  await loadModel(page);
+  for (const label of ['Steps', 'Width', 'Height']) await page.getByLabel(label, { exact: true }).fill(label === 'Steps' ? '1' : '64');
+  const asked = async (pictures) => {
+    await page.getByRole('button', { name: 'Generate' }).click();
+    await page.locator('#gallery .tiles button').nth(pictures - 1).waitFor();
+    const { prediction, zeroTerminalSnr, vaeTiling } = await savedRecipe(page);
+    return [prediction, zeroTerminalSnr, vaeTiling];
+  };
+  assert.deepEqual(await asked(1), [undefined, undefined, 'auto']);
+  await page.getByText('Noise, sampler and guidance settings').click();
+  await page.getByLabel('The network predicts', { exact: true }).selectOption('v');
+  await page.getByLabel('Ends in noise alone', { exact: true }).selectOption('yes');
+  await page.getByLabel('Decode in strips', { exact: true }).check();
+  assert.deepEqual(await asked(2), ['v', true, true]);
   assert.deepEqual(problems, []);
   await page.close();
 });
@@ -132,6 +154,44 @@ test('5000 embeddings: the list shows some, counts the others, and finds each by
   assert.equal(await page.locator('.terms select').first().locator('option').count(), 4999);
   assert.deepEqual(problems, []);
   await page.close();
+});
+
+// What the visit before has kept is written again under its handle; a model that is loaded later must still be able to read it.
+test('embeddings of the last visit: added again, replaced, or removed in part, the rest is there for the next model and visit', async () => {
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  const { page, problems } = await openPage(context, `${server.url}/www/`);
+  page.setDefaultTimeout(8000);
+  const names = page.locator('#embedding-list .name');
+  const shown = async (...wanted) => {
+    await names.nth(wanted.length - 1).waitFor();
+    await names.nth(wanted.length).waitFor({ state: 'detached' });
+    assert.deepEqual((await names.allTextContents()).sort(), wanted);
+  };
+  await loadModel(page);
+  for (const [name, text] of [['cat', 'fur'], ['dog', 'tail'], ['two', 'both']]) {
+    await drop(page, [{ name: `${name}.pt`, text }]);
+    await names.filter({ hasText: name }).first().waitFor();
+  }
+  await shown('cat', 'dog', 'two-one', 'two-other');
+  await page.reload();
+  await loadModel(page);
+  await shown('cat', 'dog', 'two-one', 'two-other');
+
+  const stored = page.locator('#store-status');
+  await drop(page, [{ name: 'cat.pt', text: 'fur' }, { name: 'dog.pt', text: 'bark' }, { name: 'new.pt', text: 'new' }]);
+  await names.filter({ hasText: 'new' }).waitFor();
+  await page.getByRole('button', { name: 'Remove two-one' }).click();
+  await shown('cat', 'dog', 'new', 'two-other');
+  await stored.getByText('4 kept in this browser').waitFor();
+  await loadModel(page);
+  await shown('cat', 'dog', 'new', 'two-other');
+  assert.equal(await page.getByRole('alert').locator('div').count(), 0);
+  await page.reload();
+  await loadModel(page);
+  await shown('cat', 'dog', 'new', 'two-other');
+  await stored.getByText('4 kept in this browser').waitFor();
+  assert.deepEqual(problems, []);
+  await context.close();
 });
 
 // Where Chromium may say that the origin's quota is used up.

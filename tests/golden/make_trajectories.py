@@ -4,9 +4,9 @@
     python tests/golden/make_trajectories.py      # writes tests/golden/trajectories/ (committed)
 
 Made with torch 2.15.0, diffusers 0.42.1, transformers 5.24.0, safetensors 0.8.0, k-diffusion 0.1.1.post1, torchsde 0.2.6, numpy
-2.4.6, on one thread, in f32. The checkpoint is `two_levels` of make_models.py; its VAE's encoder, which the committed file lacks, and
-conv_in of an inpainting UNet are written here. Samplers: k-diffusion's functions and diffusers' schedulers (make_samplers.py says
-how each is brought to ComfyUI's noise levels); DEIS, which is no package, by numpy.
+2.4.6, on one thread, in f32. The checkpoint is `two_levels` of make_models.py; its VAE's encoder, which the committed file lacks,
+and conv_in of an inpainting UNet and cond_proj of a distilled one are written here. Samplers: k-diffusion's functions and
+diffusers' schedulers (make_samplers.py says how each is brought to ComfyUI's noise levels); DEIS, which is no package, by numpy.
 
 Around them stands what the tools do, as facts (spec/product.md): ComfyUI tells the network whole time steps; guidance acts on the
 denoised latents; in inpainting ComfyUI shows the network the picture under the first noise where it is kept and puts the picture back
@@ -20,7 +20,7 @@ import diffusers
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
+from diffusers import LatentConsistencyModelPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -292,13 +292,23 @@ def main():
     network = Network(painter, prompts, condition=torch.cat([torch.ones(1, 1, h, w), gray], 1))
     out["painter.alone"] = by_k_diffusion("euler", network, noise(h, w) * (1 + sigmas[0] ** 2).sqrt(), sigmas)
 
+    # 5. A UNet that has guidance built in (Luo et al. 2023), as diffusers' latent consistency pipeline asks it: once.
+    cond_proj = (torch.randn(shape[0], 256, generator=GENERATOR(100)) / 16).bfloat16().half()
+    distilled = UNet2DConditionModel.from_config(unet.config, time_cond_proj_dim=256).eval()
+    distilled.load_state_dict({**unet.state_dict(), "time_embedding.cond_proj.weight": cond_proj.float()})
+    for cfg in (1.0, 8.5):
+        told = LatentConsistencyModelPipeline.get_guidance_scale_embedding(None, torch.tensor([cfg - 1]), embedding_dim=256)
+        ask = lambda x, t, encoder_hidden_states: distilled(x, t, timestep_cond=told, encoder_hidden_states=encoder_hidden_states)
+        out[f"distilled.{cfg}"] = by_lcm("lcm", Network(ask, prompts[:1] * 2), noise(8, 8) * (1 + sigmas[0] ** 2).sqrt(), sigmas)
+
     folder = HERE / "trajectories"
     folder.mkdir(exist_ok=True)
     for name, value in out.items():
         assert torch.isfinite(value.float()).all(), name
     save_file({name: value.contiguous() for name, value in out.items()}, folder / "trajectories.safetensors")
     encoder = {k: v for k, v in whole.items() if k.startswith(("first_stage_model.encoder.", "first_stage_model.quant_conv."))}
-    save_file({**encoder, "model.diffusion_model.input_blocks.0.0.weight": wide}, folder / "two_levels.more.safetensors")
+    more = {"model.diffusion_model.input_blocks.0.0.weight": wide, "model.diffusion_model.time_embed.cond_proj.weight": cond_proj}
+    save_file({**encoder, **more}, folder / "two_levels.more.safetensors")
     print(f"{len(out)} tensors, std {float(out['sampler.euler.8x8'].std()):.2f}")
 
 

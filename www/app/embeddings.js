@@ -12,7 +12,13 @@ import { $, app, form, kept, list, maker, messages } from './state.js';
 const folderOf = (file) => file.webkitRelativePath?.split('/').slice(0, -1).join('/') ?? '';
 const pathOf = (file) => file.webkitRelativePath?.split('/').slice(1).join('/') || file.name;
 
-export async function addEmbedding(file, { quiet = false, preview = null } = {}) {
+// What is added and removed waits for what was asked for before: afterwards list, engine and store agree.
+let turn = Promise.resolve();
+const inTurn = (work) => (turn = turn.then(work, work));
+
+export const addEmbedding = (file, options) => inTurn(() => add(file, options));
+
+async function add(file, { quiet = false, preview = null } = {}) {
   const topic = `embedding ${file.name}`;
   messages.clear(topic);
   const entry = kept.get(file) ?? { path: pathOf(file), folder: folderOf(file), names: null, key: null, preview };
@@ -24,9 +30,10 @@ export async function addEmbedding(file, { quiet = false, preview = null } = {})
     for (const name of names) {
       if (wanted && !wanted.has(name)) await app.sd.removeEmbedding(name) && names.delete(name);
     }
-    entry.names = names;
     entry.other = false;
-    await keep(file, entry);
+    await keep(file, Object.assign(entry, { names }));
+    // A new one has taken the place of the one of its name; of what was kept before the latest is the last to be added.
+    if (!wanted) for (const name of names) await leave(name, entry);
   } catch (error) {
     if (error.code === 'DISPOSED') return null; // the model was replaced meanwhile; the new one takes the file from `kept`
     if (error.code === 'WRONG_WIDTH' && !quiet) {
@@ -36,13 +43,20 @@ export async function addEmbedding(file, { quiet = false, preview = null } = {})
       await keep(file, entry);
       return null;
     }
-    kept.delete(file);
-    if (entry.key && error.code !== 'INTERNAL') await forget(entry.key);
+    await refused(file, entry, error);
     if (quiet) return error;
     messages.show(topic, error);
     recover(error);
   }
   return null;
+}
+
+// What the engine has no time or no memory for is no fault of a file that was good before. A crash may be: then the file is
+// left out for this visit, but not forgotten.
+async function refused(file, entry, { code }) {
+  if (entry.names && ['DEVICE_LOST', 'GPU_OUT_OF_MEMORY', 'GPU_VALIDATION', 'BUSY'].includes(code)) return;
+  kept.delete(file);
+  if (code !== 'INTERNAL') await forget(entry);
 }
 
 // `previews` are the pictures beside them, by their files.
@@ -57,17 +71,27 @@ export async function addEmbeddings(files, previews = new Map()) {
 }
 
 export async function removeEmbedding(name) {
-  if (app.sd) await app.sd.removeEmbedding(name).catch((error) => messages.show('embeddings', error));
-  for (const [file, entry] of kept) {
-    const had = entry.names ? entry.names.delete(name) : entry.path === name;
-    if (!had) continue;
-    if (!entry.names?.size) kept.delete(file);
-    if (!entry.key) continue;
-    if (kept.has(file)) entry.key = await stored(() => store.keep(entry, file));
-    else await forget(entry.key);
-  }
+  await inTurn(async () => {
+    if (app.sd) await app.sd.removeEmbedding(name).catch((error) => messages.show('embeddings', error));
+    await leave(name);
+    for (const [file, entry] of kept) {
+      if (entry.names || entry.path !== name) continue;
+      kept.delete(file);
+      await forget(entry);
+    }
+  });
   showEmbeddings();
   countTokens();
+}
+
+// No file but `except` gives an embedding of this name any longer; one that gives no other goes.
+async function leave(name, except = null) {
+  for (const [file, entry] of kept) {
+    if (entry === except || !entry.names?.delete(name)) continue;
+    if (entry.names.size === 0) kept.delete(file);
+    if (entry.names.size === 0) await forget(entry);
+    else if (entry.key) await stored(() => store.keep(entry, file));
+  }
 }
 
 export function showEmbeddings() {
@@ -95,8 +119,11 @@ export async function makeEmbedding(spec) {
     const { name } = await app.sd.craftEmbedding(spec);
     const file = new File([await app.sd.exportEmbedding(name, 'safetensors')], `${name.split('/').pop()}.safetensors`);
     const entry = { path: `${name}.safetensors`, folder: '', names: new Set([name]), key: null, preview: null };
-    kept.set(file, entry);
-    await keep(file, entry);
+    await inTurn(async () => {
+      kept.set(file, entry);
+      await keep(file, entry);
+      await leave(name, entry);
+    });
   } catch (error) {
     messages.show('make', error);
     recover(error);
@@ -136,8 +163,9 @@ function showStore() {
   $('store-status').textContent = sentences(inStore && words.embeddings.kept(inStore), storeTrouble);
 }
 
-// What is forgotten makes room.
-async function forget(key) {
+// What is forgotten makes room. The same file may have been added again under the same key: then it stays.
+async function forget({ key }) {
+  if (!key || [...kept.values()].some((entry) => entry.key === key)) return;
   await stored(() => store.forget(key));
   if (storeWorks) storeTrouble = '';
 }
@@ -156,10 +184,12 @@ export async function restoreEmbeddings() {
 }
 
 export async function forgetEmbeddings() {
-  const entries = [...kept.values()];
-  kept.clear();
-  for (const { name } of app.sd?.embeddings ?? []) await app.sd.removeEmbedding(name).catch(() => {});
-  for (const { key } of entries) if (key) await forget(key);
+  await inTurn(async () => {
+    const entries = [...kept.values()];
+    kept.clear();
+    for (const { name } of app.sd?.embeddings ?? []) await app.sd.removeEmbedding(name).catch(() => {});
+    for (const entry of entries) await forget(entry);
+  });
   showEmbeddings();
   countTokens();
 }

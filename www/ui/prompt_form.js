@@ -14,10 +14,11 @@ export const usualSettings = Object.freeze({
   rng: 'cpu', variationSeed: '0', variationStrength: 0, seedDelta: '0', eta: '', sNoise: 1, sChurn: 0, sTmin: 0, sTmax: '',
   cfgRescale: 0, guidanceStart: 0, guidanceEnd: 1, batchSize: 1,
   hiresScale: '', hiresUpscaler: 'latent', hiresSteps: '', hiresDenoise: 0.7, hiresCfg: '', hiresSeed: '', hiresSampler: '',
-  hiresScheduler: '', hiresPrompt: '', hiresNegativePrompt: '',
+  hiresScheduler: '', hiresPrompt: '', hiresNegativePrompt: '', prediction: '', zeroTerminalSnr: '',
 });
-// An empty field leaves these to the engine.
+// An empty field leaves these to the engine, or to the model.
 const OPTIONAL = ['eta', 'sTmax'];
+const TRUTHS = { true: true, false: false };
 // What Stable Diffusion 1.5 was trained on, its usual portraits and landscapes, and the built-in model's.
 const SIZES = [[512, 512], [512, 768], [768, 512], [576, 768], [768, 576], [384, 640], [640, 384], [128, 128]];
 // How the first pass's picture is made larger: of latents, of pixels.
@@ -135,7 +136,7 @@ class PromptForm extends HTMLElement {
     for (const field of this.#form.elements) {
       const value = values[field.name];
       if (!field.name || value === undefined) continue;
-      if (field.type === 'checkbox') field.checked = value;
+      if (field.type === 'checkbox') field.checked = value === true;
       else if (field.options && ![...field.options].some((option) => option.value === value)) {
         refused.push(words.form.refused(field.name, value, field.value));
       } else field.value = value;
@@ -155,6 +156,9 @@ class PromptForm extends HTMLElement {
     for (const [name] of second) delete options[name];
     if (values.get('hiresScale') !== '') options.hires = secondPass(Object.fromEntries(second));
     options.keepEmbeddingsWhole = values.has('keepEmbeddingsWhole');
+    options.vaeTiling = values.has('vaeTiling') || 'auto';
+    options.prediction ||= undefined;
+    options.zeroTerminalSnr = TRUTHS[options.zeroTerminalSnr];
     options.prompt = values.get('prompt');
     options.negativePrompt = values.get('negativePrompt');
     return options;

@@ -27,7 +27,7 @@ export async function keep({ path: name, names, folder: group, preview }, file) 
     await writer.close();
   } catch (error) {
     await writer?.abort().catch(() => {});
-    await forget(key);
+    if ((await handle.getFile()).size === 0) await forget(key); // what was there before is still there
     throw error;
   }
   return key;
@@ -49,8 +49,9 @@ export async function restore() {
       const line = head.slice(0, head.indexOf('\n'));
       const { name, names, folder: group = '', size = Infinity } = JSON.parse(line);
       const start = new TextEncoder().encode(line).length + 1;
-      const file = new File([stored.slice(start, start + size)], name.split('/').pop());
-      const preview = stored.size > start + size ? stored.slice(start + size, stored.size, 'image/webp') : null;
+      // Read now: a file of this storage that is written again can no longer be read through the old handle.
+      const file = new File([await stored.slice(start, start + size).arrayBuffer()], name.split('/').pop());
+      const preview = stored.size > start + size ? new Blob([await stored.slice(start + size).arrayBuffer()], { type: 'image/webp' }) : null;
       files.push({ key, name, names: names && new Set(names), folder: group, preview, file, when: stored.lastModified });
     } catch {
       await forget(key);
