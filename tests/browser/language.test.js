@@ -78,7 +78,7 @@ async function visit(page) {
 // What is the same in both: names, numbers and signs, words of the field, and what comes from files and the engine.
 const SAME = new RegExp([
   /[^a-z]*/, /Wordbrush/, /Stable Diffusion 1\.5/, /Stable Diffusion 1\.5: https:.*/, /https:.*/, /embedding:cat embedding:none/,
-  /✕|×|→|♻|⇄|∞/, /linear|Lanczos|Latents|Pixels?/, /Prompt|CFG|Seed|Sampler|Scheduler|Clip skip|Eta|Churn|Denoise|Embedding|Embeddings|Name|Text|VAE|TAESD|Norm|Esc/,
+  /✕|×|→|♻|⇄|∞/, /linear|Lanczos|Latents|Pixels?|v/, /Prompt|CFG|Seed|Sampler|Scheduler|Clip skip|Eta|Churn|Denoise|Embedding|Embeddings|Name|Text|VAE|TAESD|Norm|Esc/,
   /ComfyUI|AUTOMATIC1111/, /teal-star\.pt|magenta-heart\.bin|lime-diamond\.safetensors|teal\.png|failures\.safetensors/,
   /cat|a dog/, /m\.safetensors/, /fake/, /a lighthouse by the sea, in the style of embedding:my-style|text, watermark/,
   /[a-z ]* ?embedding:[a-z-]+ [a-z ]*|two outlined pink stars on a white background/, /cat \([\d.,]+\), <b>dog<\/b> \([\d.,]+\)/,
