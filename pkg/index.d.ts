@@ -576,6 +576,8 @@ export interface Picture {
   png: Blob;
   /** The picture decoded, for a canvas. Each call gives a new bitmap; close it when done. */
   image(): Promise<ImageBitmap>;
+  /** What it was made from as AUTOMATIC1111 writes it, which the PNG carries as `parameters`. */
+  infotext(): Promise<string>;
   /** What it was made from, with the concrete seed: with A1111’s conventions its own. */
   params: Params;
 }
@@ -647,11 +649,15 @@ export type GenerateEvent =
 /**
  * One picture in the making. `await` it for the {@link Result}, or iterate over it for the events; both may be done.
  * An iteration that starts late gets all events from the beginning. Leaving a loop early does not stop the picture: use
- * the `signal` for that.
+ * `abort` or the `signal` for that.
  */
 export interface Generation extends PromiseLike<Result>, AsyncIterable<GenerateEvent> {
+  /** As a promise has it. */
   catch<T = never>(rejected?: ((reason: unknown) => T | PromiseLike<T>) | null): Promise<Result | T>;
+  /** As a promise has it. */
   finally(settled?: (() => void) | null): Promise<Result>;
+  /** As if a {@link GenerateControl.signal} of its own were aborted: it rejects with the reason at once. Does nothing to a finished one. */
+  abort(reason?: unknown): void;
 }
 
 /** Everything that goes wrong is one of these, except an abort, which rejects with the signal's own reason. */
@@ -860,6 +866,7 @@ export interface ModelStore {
   persist(): Promise<boolean>;
 }
 
+/** The models in this browser's storage. */
 export const modelStore: ModelStore;
 
 /**

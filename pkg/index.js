@@ -172,9 +172,9 @@ export class StableDiffusion {
     if (typeof preview !== 'boolean' && preview !== 'taesd') throw new WordbrushError('BAD_OPTION', `preview is ${preview}; it must be true, false or taesd.`);
     const given = defined(Array.isArray(options?.notes) ? optionsOf(options) : options);
     const { hires } = given;
-    return new Generation(given, async (onEvent) => {
+    return new Generation(given, signal, async (how) => {
       const { hires: _, ...options } = await withPixels(given);
-      return this.#worker.call('generate', { options, hires, preview }, { signal, onEvent });
+      return this.#worker.call('generate', { options, hires, preview }, how);
     });
   }
 
@@ -280,14 +280,18 @@ class Generation {
   #newest = null; // {at, seen}: the event that holds the newest preview, and what tells the worker that it was looked at
   #settled = null;
   #wake = [];
+  #own = new AbortController();
   #result;
 
-  constructor(options, start) {
+  // `start` takes {signal, onEvent}.
+  constructor(options, given, start) {
+    const signal = given ? AbortSignal.any([given, this.#own.signal]) : this.#own.signal;
     const onEvent = (event, seen) => this.#push(event.preview ? this.#previewed(event, seen) : event);
-    this.#result = start(onEvent).then(({ images: made, params, warnings, seconds }) => {
+    this.#result = start({ signal, onEvent }).then(({ images: made, params, warnings, seconds }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
-        return { png: blob, image: () => bitmapOf(blob), params: { ...defaults, ...options, ...params, ...defined(seeds) } };
+        const infotext = async () => recipeText(await readRecipe(blob));
+        return { png: blob, image: () => bitmapOf(blob), infotext, params: { ...defaults, ...options, ...params, ...defined(seeds) } };
       });
       const result = { ...images[0], images, warnings, seconds };
       this.#settled = { error: null };
@@ -321,6 +325,7 @@ class Generation {
     for (const wake of this.#wake.splice(0)) wake();
   }
 
+  abort(reason) { this.#own.abort(reason); }
   then(fulfilled, rejected) { return this.#result.then(fulfilled, rejected); }
   catch(rejected) { return this.#result.catch(rejected); }
   finally(settled) { return this.#result.finally(settled); }
@@ -422,6 +427,8 @@ function withRate(onProgress) {
   let last = { phase: 'open', loaded: 0, total: 0, bytesPerSecond: null, etaSeconds: null };
   return (event) => {
     if (event.note) return onProgress?.({ ...last, note: event.note });
+    // What it needs is known while the rest still comes.
+    if (event.needs) return onProgress?.({ ...event, bytesPerSecond: null, etaSeconds: null });
     if (event.phase !== last.phase || !rate) rate = new Rate();
     last = { ...event, ...rate.at(event.loaded, event.total) };
     onProgress?.(last);

@@ -30,6 +30,7 @@ export interface StableDiffusion extends BrowserStableDiffusion {
   loadVae(source: Path | ModelSource, options?: VaeOptions): Promise<'vae' | 'taesd'>;
 }
 
+/** Loads models, as the class of that name does in the browser. */
 export const StableDiffusion: {
   /**
    * Loads a model into a thread of its own. A string that begins with `http:` or `https:` is a URL, any other is the path of

@@ -18,10 +18,11 @@ import { compare, grid, sweep } from './app/series.js';
 import { $, app, form, list, maker, messages } from './app/state.js';
 import { callOf } from './text/prompt_edit.js';
 import { language, speak, words } from './text/language.js';
+import { looksLikeAddress } from './ui/addresses.js';
 import { DEMO_EMBEDDING } from './ui/demo_panel.js';
 import { saveAs } from './ui/dom.js';
 import { looksLikeRecipe, mayHoldEmbedding, modelName, sortFiles, takePreviews } from './ui/files.js';
-import { fileName, sentences } from './ui/format.js';
+import { fileName } from './ui/format.js';
 import { takeDrops } from './ui/window_drop.js';
 import './ui/embedding_list.js';
 import './ui/embedding_maker.js';
@@ -99,6 +100,7 @@ document.addEventListener('paste', (event) => {
   const { files } = event.clipboardData;
   const text = event.clipboardData.getData('text');
   if (files.length) takeFiles([...files]);
+  else if (looksLikeAddress(text)) $('shelf').take(text.trim());
   else if (looksLikeRecipe(text)) useRecipe(text, words.recipe.pasted);
 });
 // The browser itself writes the name where it is dropped into a prompt.
@@ -148,7 +150,7 @@ try {
   showGpu = () => { $('gpu').textContent = (software ? words.page.software : words.page.gpu)(description); };
 } catch (error) {
   // Not the end: small models run all the same.
-  messages.show('gpu', { ...error, message: error.message, hint: sentences(error.hint, words.page.meanwhile) });
+  messages.show('gpu', error, words.page.meanwhile);
   showGpu = () => { $('gpu').textContent = words.page.noGpu; };
 }
 showGpu();

@@ -36,7 +36,7 @@ class WordBrush extends HTMLElement {
     this.#making?.abort();
     const { signal } = this.#making = new AbortController();
     await null; // Several attributes that change at once make one picture.
-    if (signal.aborted || !this.isConnected || !this.hasAttribute('model')) return;
+    if (signal.aborted || !this.isConnected) return;
     try {
       await this.#make(signal);
     } catch (error) {
@@ -47,6 +47,7 @@ class WordBrush extends HTMLElement {
   }
 
   async #make(signal) {
+    if (!this.hasAttribute('model')) throw new Error('This word-brush has no model: name a checkpoint’s address in its attribute model.');
     const progress = Object.assign(document.createElement('progress'), { ariaLabel: this.getAttribute('prompt') });
     this.#show(progress);
     const embeddings = this.getAttribute('embeddings')?.split(/\s+/).filter(Boolean) ?? [];

@@ -78,7 +78,7 @@ async function openWhole(directory, key, tell) {
 
 const isWhole = (manifest) => manifest !== null && isComplete(manifest);
 
-const tries = ({ note, signal }) => ({ signal, onTry: (why, wait) => note(`${why}: trying again in ${Math.ceil(wait / 1000)} s.`) });
+const tries = ({ note, signal }) => ({ signal, onTry: (why, wait) => note(`${why[0].toUpperCase()}${why.slice(1)}: trying again in ${Math.ceil(wait / 1000)} s.`) });
 
 function marksOf({ size, etag, lastModified }, tell) {
   return { known: { size, etag, lastModified }, ...tries(tell) };

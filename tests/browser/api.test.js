@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, openPage, requireWebGPU } from './lib/browser.js';
 import { fixtures } from './lib/fixtures.js';
+import { texts } from './lib/png.js';
 import { BLANK, serve } from './lib/server.js';
 
 let server;
@@ -157,6 +158,31 @@ test('embeddings: what is wrong with a file is said by its code, and the others 
   assert.deepEqual(removed, [true, false]);
 });
 
+test('several libraries of embeddings: in one model side by side under their names, and each model has its own', async () => {
+  const found = await page.evaluate(async () => {
+    const named = async (model, name, from) => model.addEmbedding(await file(from), { name });
+    const other = await StableDiffusion.load(await file('small.safetensors'));
+    await named(sd, 'mine/word.pt', 'feline.pt');
+    await named(sd, 'theirs/word.safetensors', 'two-words.safetensors');
+    await named(other, 'word.pt', 'feline.pt');
+    const read = async (model, prompt) => {
+      const { used, vectors, warnings } = await model.tokens(prompt);
+      return { used, vectors, missing: warnings.filter(({ code }) => code === 'UNKNOWN_EMBEDDING').length };
+    };
+    const names = [sd, other].map(({ embeddings }) => embeddings.map(({ name }) => name));
+    const prompt = 'a embedding:mine/word and embedding:theirs/word';
+    const [here, there] = [await read(sd, prompt), await read(other, prompt)];
+    await other.dispose();
+    const after = sd.embeddings.map(({ name }) => name);
+    for (const name of after) await sd.removeEmbedding(name);
+    return { names, here, there, after };
+  });
+  assert.deepEqual(found.names, [['mine/word', 'theirs/word'], ['word']]);
+  assert.deepEqual(found.here, { used: ['mine/word', 'theirs/word'], vectors: 3, missing: 0 });
+  assert.deepEqual([found.there.used.includes('mine/word'), found.there.missing], [false, 2]);
+  assert.deepEqual(found.after, ['mine/word', 'theirs/word']);
+});
+
 test('models: what cannot be used is refused by name', async () => {
   const errors = await page.evaluate(async () => {
     const load = async (name) => failure(StableDiffusion.load(await file(name)));
@@ -222,6 +248,15 @@ test('previews: small pictures that come nearer, only where they are asked for, 
   assert.equal(plain, 0);
   assert.ok(same);
   assert.equal(refused.code, 'BAD_OPTION');
+});
+
+test('the infotext is what the PNG carries as parameters', async () => {
+  const { infotext, png } = await page.evaluate(async () => {
+    const result = await sd.generate({ prompt: 'a (cat:1.2), ž', negativePrompt: 'text', seed: 5, steps: 1, width: 64, height: 64 });
+    return { infotext: await result.infotext(), png: [...new Uint8Array(await result.png.arrayBuffer())] };
+  });
+  assert.equal(infotext, texts(Buffer.from(png)).parameters);
+  assert.match(infotext, /^a \(cat:1\.2\), ž\nNegative prompt: text\nSteps: 1, Sampler: Euler, .*Seed: 5, Size: 64x64/);
 });
 
 test('a random seed is told, and gives the same picture again', async () => {

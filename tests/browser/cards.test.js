@@ -81,7 +81,9 @@ test('a folder and files are dropped: cards with pictures, in their folders, whi
   const [prompt, negative] = ['Prompt', 'Negative prompt'].map((label) => page.getByLabel(label, { exact: true }));
   await list.getByRole('button', { name: 'Insert embedding:sun into the prompt', exact: true }).click();
   await list.getByRole('button', { name: 'Insert embedding:moon into the negative prompt', exact: true }).click();
-  await page.setViewportSize({ width: 1280, height: 2400 }); // Nothing may scroll between the two ends of a drag.
+  // Nothing may scroll or move between the two ends of a drag.
+  await page.locator('.marks li').nth(1).waitFor();
+  await page.setViewportSize({ width: 1280, height: 2400 });
   await list.getByRole('button', { name: 'Insert embedding:cat into the prompt', exact: true }).dragTo(negative);
   await page.waitForFunction(() => document.querySelector('[name="negativePrompt"]').value.includes('embedding:cat'));
   assert.match(await negative.inputValue(), /^(embedding:moon ?embedding:cat|embedding:cat ?embedding:moon)$/);
@@ -127,11 +129,70 @@ test('a diffusers folder that is dropped is a model', async () => {
   await page.close();
 });
 
-test('who listens hears of a load and of a picture four times each', async () => {
+test('the screen stays on while a model is loaded and a picture is made, and no longer', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, { before: () => {
+    globalThis.screenLocks = { asked: 0, held: 0 };
+    Object.defineProperty(navigator, 'wakeLock', { value: {
+      async request(type) {
+        if (type !== 'screen') throw new TypeError(type);
+        screenLocks.asked += 1;
+        screenLocks.held += 1;
+        return { release: async () => { screenLocks.held -= 1; } };
+      },
+    } });
+  } });
+  page.setDefaultTimeout(30_000);
+  const locks = (asked, held) => page.waitForFunction(([asked, held]) => screenLocks.asked === asked && screenLocks.held === held, [asked, held]);
+  await page.locator('#model-file').setInputFiles({ name: 'slow.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await locks(1, 1);
+  await page.locator('#model-status', { hasText: 'slow.safetensors is loaded' }).waitFor();
+  await locks(1, 0);
+  await fill(page, { Steps: 100, Width: 64, Height: 64 });
+  await page.getByRole('button', { name: 'Generate', exact: true }).click();
+  await locks(2, 1);
+  await page.getByRole('button', { name: 'Stop', exact: true }).click();
+  await locks(2, 0);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('a model, a VAE and embeddings are chosen by keyboard alone', async () => {
+  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+  page.setDefaultTimeout(30_000);
+  page.on('filechooser', () => {}); // Playwright catches them from now on, not only while one is waited for.
+  const choose = async (name, file) => {
+    const focused = () => page.evaluate(() => document.activeElement.textContent);
+    for (let presses = 0; await focused() !== name; presses += 1) {
+      assert.ok(presses < 80, `Tab never came to ${name}`);
+      await page.keyboard.press('Tab');
+    }
+    const chooser = page.waitForEvent('filechooser');
+    await page.keyboard.press('Enter');
+    await (await chooser).setFiles(file);
+  };
+  const of = (name) => ({ name, mimeType: '', buffer: Buffer.from('x') });
+  await choose('Choose a file…', of('m.safetensors'));
+  await page.locator('#model-status', { hasText: 'm.safetensors is loaded' }).waitFor();
+  await choose('Choose a VAE…', of('v.safetensors'));
+  await page.locator('#model-status', { hasText: 'with the VAE v.safetensors' }).waitFor();
+  await choose('Add files…', [of('cat.pt'), of('dog.pt')]);
+  await page.locator('#embedding-list .name').nth(1).waitFor();
+  await choose('Choose a folder…', join(disk, 'my-model'));
+  await page.locator('#model-status', { hasText: 'my-model is loaded' }).waitFor();
+  assert.deepEqual((await names(page)).sort(), ['cat', 'dog']);
+  assert.deepEqual(problems, []);
+  await page.close();
+});
+
+test('who looks sees how far each part is; who listens hears of a load and of a picture four times each', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
   page.setDefaultTimeout(60_000);
   await page.evaluate(() => {
-    globalThis.heard = [];
+    [globalThis.heard, globalThis.seen] = [[], []];
+    for (const id of ['load-progress', 'progress']) {
+      const line = document.querySelector(`#${id} p`);
+      new MutationObserver(() => globalThis.seen.push(line.textContent)).observe(line, { childList: true });
+    }
     for (const id of ['load-milestones', 'milestones']) {
       const it = document.getElementById(id);
       if (it.getAttribute('role') !== 'status') throw new Error(`${id} is no live region`);
@@ -146,6 +207,11 @@ test('who listens hears of a load and of a picture four times each', async () =>
   await page.getByRole('button', { name: 'Generate', exact: true }).click();
   await page.getByRole('img', { name: 'Generated picture', exact: false }).waitFor();
   await page.locator('#milestones', { hasText: 'The picture is ready.' }).waitFor({ state: 'attached' });
+  const seen = await page.evaluate(() => globalThis.seen);
+  for (const wanted of [
+    /^Reading the header…$/, /^Onto the GPU: [\d.]+ KiB of 1\.0 KiB, [\d.]+ KiB\/s, about [\d.]+ s left$/, /^Loaded: 1\.0 KiB of 1\.0 KiB/,
+    /^Reading the prompt, preparing the GPU…$/, /^Step 20 of 40, about [\d.]+ s left$/, /^Turning the result into pixels…$/,
+  ]) assert.ok(seen.some((text) => wanted.test(text)), `${wanted} was never seen: ${[...new Set(seen)].join(' | ')}`);
   assert.deepEqual(await heard(), ['Making a picture.', ...[10, 20, 30, 40].map((step) => `Step ${step} of 40`), 'The picture is ready.']);
   assert.deepEqual(problems, []);
   await page.close();

@@ -149,6 +149,39 @@ test('abort: before, while loading, in the queue, between steps, within a step t
   assert.equal(result.disposed.resolved, 'undefined');
 });
 
+test('a picture is stopped by itself: at once, between steps, in the queue, beside a signal; a finished one stays', async () => {
+  const result = await inPage(async ({ load, failure }) => {
+    const sd = await load();
+    const atOnce = sd.generate({ steps: 50 });
+    atOnce.abort(new Error('at once'));
+    const one = sd.generate({ steps: 50 });
+    const two = sd.generate({ steps: 50 }, { signal: new AbortController().signal });
+    two.abort('in the queue');
+    const both = new AbortController();
+    const three = sd.generate({ steps: 50 }, { signal: both.signal });
+    both.abort('by its signal');
+    three.abort('too late');
+    const steps = [];
+    try {
+      for await (const event of one) {
+        if (event.type === 'step') steps.push(event.step);
+        if (steps.length === 2) one.abort();
+      }
+    } catch (error) {
+      steps.push(error.name);
+    }
+    const reason = (picture) => picture.then(() => 'made', (error) => error);
+    const finished = sd.generate({ steps: 1, seed: 7 });
+    const { params } = await finished;
+    finished.abort();
+    return { steps, seed: params.seed, again: (await finished).params.seed, atOnce: await failure(atOnce), two: await reason(two), three: await reason(three) };
+  });
+  assert.equal(result.atOnce.message, 'at once');
+  assert.deepEqual(result.steps, [1, 2, 'AbortError']);
+  assert.deepEqual([result.two, result.three], ['in the queue', 'by its signal']);
+  assert.deepEqual([result.seed, result.again], ['7', '7']);
+});
+
 test('pictures queue; embeddings and token counts do not wait for them', async () => {
   const order = await inPage(async ({ load }) => {
     const sd = await load();

@@ -1,6 +1,7 @@
 // The page's two languages: the same entries in both, none of the one left in the other, chosen by the browser and by the person.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import de from '../../www/text/de.js';
@@ -79,7 +80,7 @@ const SAME = new RegExp([
   /[^a-z]*/, /Wordbrush/, /Stable Diffusion 1\.5/, /Stable Diffusion 1\.5: https:.*/, /https:.*/, /embedding:cat embedding:none/,
   /✕|×|→|♻|⇄|∞/, /linear|Lanczos|Latents|Pixels?|v/, /Prompt|CFG|Seed|Sampler|Scheduler|Clip skip|Eta|Churn|Denoise|Embedding|Embeddings|Name|Text|VAE|TAESD|Norm|Esc/,
   /ComfyUI|AUTOMATIC1111/, /teal-star\.pt|magenta-heart\.bin|lime-diamond\.safetensors|teal\.png|failures\.safetensors/,
-  /cat|a dog/, /m\.safetensors/, /fake/, /fake facts/, /a lighthouse by the sea, in the style of embedding:my-style|text, watermark/,
+  /cat|a dog/, /m\.safetensors/, /fake/, /a lighthouse by the sea, in the style of embedding:my-style|text, watermark/,
   /[a-z ]* ?embedding:[a-z-]+ [a-z ]*|two outlined pink stars on a white background/, /cat \([\d.,]+\), <b>dog<\/b> \([\d.,]+\)/,
 ].map(({ source }) => `(?:${source})`).join('|'));
 const isSame = (text) => new RegExp(`^(?:${SAME.source})$`).test(text);
@@ -96,9 +97,54 @@ test('no English is left in the German page, and no German in the English one', 
   assert.match(await german.page.locator('#shelf').textContent(), /MiB|KiB|GiB/);
   await check(german.page, 'German');
   await screenshot(german.page, 'german');
+  // Its words are longer.
+  await german.page.setViewportSize({ width: 360, height: 740 });
+  await check(german.page, 'German on a phone');
+  await screenshot(german.page, 'german-360');
   assert.deepEqual([...english.problems, ...german.problems], []);
   await english.page.context().close();
   await german.page.context().close();
+});
+
+test('every error of the package has a German sentence', () => {
+  const types = readFileSync(file('../../pkg/index.d.ts'), 'utf8');
+  const codes = [...types.split('export type ErrorCode =')[1].split('(string & {})')[0].matchAll(/^ {2}\| '(\w+)'/gm)].map(([, code]) => code);
+  assert.ok(codes.length > 30, String(codes));
+  assert.deepEqual(codes.filter((code) => !/^[A-ZÄÖÜ].*\.$/.test(de.page.problem(code))), []);
+});
+
+test('in the German page the engine’s sentences are marked as English, after a German one', async () => {
+  const { page, problems } = await openIn('de-AT');
+  const message = page.locator('#messages > div');
+  await page.locator('#model-file').setInputFiles({ name: 'bad.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await message.waitFor();
+  assert.equal(await message.locator('p').textContent(), 'Das gehört zu einer anderen Modellfamilie. bad.safetensors: this is an SDXL checkpoint.');
+  assert.equal(await message.locator('[lang="en"]').textContent(), 'bad.safetensors: this is an SDXL checkpoint.');
+  assert.equal(await message.getAttribute('lang'), 'de');
+  await check(page, 'an error in German');
+  await screenshot(page, 'german-error');
+  await message.getByRole('button', { name: 'Schließen', exact: true }).click();
+
+  await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
+  await page.locator('#model-status', { hasText: 'm.safetensors ist geladen' }).waitFor();
+  // An engine that stops, and the page's own sentence after its own.
+  await page.locator('[name="prompt"]').fill('lose the device');
+  await page.getByRole('button', { name: 'Erzeugen', exact: true }).click();
+  await message.filter({ hasText: 'Das Modell wurde neu geladen' }).waitFor();
+  assert.equal(
+    await message.locator('p').textContent(),
+    'Die Grafikkarte ist ausgefallen. The GPU was lost. Das Modell wurde neu geladen; Prompt und Einstellungen sind noch da.',
+  );
+  assert.equal(await message.locator('[lang="en"]').textContent(), 'The GPU was lost.');
+  // The page's own errors are in its language alone, those of a recipe's reader are marked.
+  await page.evaluate(async () => (await import('/www/app/recipes.js')).useRecipe(JSON.stringify({ notes: ['a remark'], sampler: 'none' }), 'test'));
+  const notes = page.locator('#recipe .notes li');
+  await notes.nth(1).waitFor();
+  assert.deepEqual(await notes.evaluateAll((all) => all.map(({ textContent, lang }) => [textContent, lang])), [
+    ['sampler „none“ gibt es hier noch nicht: euler bleibt gewählt.', ''], ['a remark', 'en'],
+  ]);
+  assert.deepEqual(problems, []);
+  await page.context().close();
 });
 
 test('the browser’s language is the first one; another is chosen without losing anything, and stays', async () => {

@@ -6,7 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { drop, launch, openPage } from './lib/browser.js';
 import { hub, model } from './lib/hub.js';
-import { serve } from './lib/server.js';
+import { DEMO, serve } from './lib/server.js';
 
 const FAKE = fileURLToPath(new URL('./lib/fake_engine.js', import.meta.url));
 
@@ -52,6 +52,26 @@ test('with the network off the page opens again, loads a model and makes a pictu
   await page.getByRole('img').waitFor();
   server.comeBack();
   // The network's refusals are the browser's to report; nothing of the page's own may fail.
+  assert.deepEqual(problems.filter((problem) => !problem.includes('net::ERR_')), []);
+  await page.close();
+});
+
+test('the built-in model and its embeddings are there with the network off, though nobody has used them before', async () => {
+  server.made.set(DEMO, fileURLToPath(new URL('../../www/demo/index.json', import.meta.url)));
+  const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
+  page.setDefaultTimeout(60_000);
+  const example = page.getByRole('group', { name: 'Examples', exact: true }).getByRole('button', { name: 'A teal star', exact: true });
+  await example.waitFor();
+  const { model: { file }, embeddings } = JSON.parse(await readFile(server.made.get(DEMO), 'utf8'));
+  for (const path of [file, ...embeddings.map((embedding) => embedding.file)]) await kept(page, `${server.url}/www/demo/${path}`);
+  server.goDown();
+  await page.reload();
+  await example.click();
+  await page.locator('#model-status', { hasText: 'shapes.safetensors is loaded' }).waitFor();
+  await page.locator('#embedding-list .name', { hasText: 'teal-star' }).waitFor();
+  await page.getByRole('img', { name: 'Generated picture', exact: false }).waitFor();
+  server.comeBack();
+  server.made.set(DEMO, Buffer.from('null'));
   assert.deepEqual(problems.filter((problem) => !problem.includes('net::ERR_')), []);
   await page.close();
 });

@@ -1,12 +1,13 @@
-// Records the page's main job for the README, from a real Chromium: `node recording.js` writes www/recording.webp. Each frame is the
-// page as it was; only the waiting between them is cut short.
+// Records the page's main job for the README, from a real Chromium: `node recording.js` writes www/recording.webp, and
+// www/screenshot.png beside it. Each frame is the page as it was; only the waiting between them is cut short.
 
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { launch } from './lib/browser.js';
 import { fill, finished, openDemo, serveDemo } from './lib/demo.js';
 
-const OUT = fileURLToPath(new URL('../../www/recording.webp', import.meta.url));
+const file = (path) => fileURLToPath(new URL(path, import.meta.url));
+const OUT = file('../../www/recording.webp');
 const [WIDTH, HEIGHT, SCALE, QUALITY] = [1280, 860, 0.7, 55];
 
 const server = await serveDemo();
@@ -65,6 +66,10 @@ await page.getByRole('button', { name: 'Generate', exact: true }).click();
 await shootMaking(180);
 await page.getByRole('img', { name: 'Generated picture' }).waitFor();
 await shoot(2200);
+await page.evaluate(() => scrollTo(0, 0));
+await page.setViewportSize({ width: WIDTH, height: 1240 });
+await page.screenshot({ path: file('../../www/screenshot.png') });
+await page.setViewportSize({ width: WIDTH, height: HEIGHT });
 await view('[aria-labelledby="embeddings-title"]');
 await shoot(700);
 await page.getByRole('button', { name: 'Compare with and without teal-star', exact: true }).click();

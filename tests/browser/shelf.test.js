@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { check } from './lib/axe.js';
 import { launch, openPage, screenshot } from './lib/browser.js';
 import { hub, model } from './lib/hub.js';
 import { serve } from './lib/server.js';
@@ -100,6 +101,68 @@ test('an address is looked up, downloaded, loaded, opened again without the netw
   // What is loaded stays.
   await loaded('fine.safetensors');
   far.comeBack();
+  assert.deepEqual(problems, []);
+});
+
+test('an address that is pasted anywhere on the page is looked up', async () => {
+  far.files.set('pasted.safetensors', { bytes: BYTES });
+  far.files.set('ft-mse-vae.safetensors', { bytes: BYTES });
+  await context.grantPermissions(['clipboard-read', 'clipboard-write']);
+  const { page, problems, address } = await open();
+  const paste = async (text) => {
+    await page.evaluate((text) => navigator.clipboard.writeText(text), text);
+    await page.keyboard.press('Control+v');
+  };
+  await paste(`  ${link('pasted.safetensors')}\n`);
+  await page.locator('.found').getByText('pasted.safetensors: 17.0 MiB to download').waitFor();
+  assert.equal(await address.inputValue(), link('pasted.safetensors'));
+  assert.equal(await page.getByLabel('It is', { exact: true }).inputValue(), 'model');
+  await paste(link('ft-mse-vae.safetensors'));
+  await page.locator('.found').getByText('ft-mse-vae.safetensors').waitFor();
+  assert.equal(await page.getByLabel('It is', { exact: true }).inputValue(), 'vae');
+  // In a field it is text.
+  const prompt = page.getByLabel('Prompt', { exact: true });
+  await prompt.focus();
+  await paste('https://example.com/a.safetensors');
+  await page.waitForFunction(() => document.querySelector('[name="prompt"]').value.endsWith('a.safetensors'));
+  assert.equal(await address.inputValue(), link('ft-mse-vae.safetensors'));
+  assert.deepEqual(problems, []);
+});
+
+test('a long download is told: how much, how fast, how long yet; and four times aloud', async () => {
+  far.files.set('long.safetensors', { bytes: BYTES, pace: 25_000 });
+  const { page, problems, button, web, address, loaded } = await open();
+  await page.evaluate(() => {
+    globalThis.heard = [];
+    const aloud = document.getElementById('load-milestones');
+    if (aloud.getAttribute('role') !== 'status') throw new Error('it is no live region');
+    new MutationObserver(() => globalThis.heard.push(aloud.textContent)).observe(aloud, { childList: true, characterData: true, subtree: true });
+  });
+  await web();
+  await address.fill(link('long.safetensors'));
+  await button('Look it up').click();
+  await button('Download and load').click();
+  const line = page.locator('#load-progress p');
+  await line.filter({ hasText: /^Downloading: \d+\.\d MiB of 17\.0 MiB, \d+\.\d [KM]iB\/s, about \d+(\.\d)? s left$/ }).waitFor();
+  const [told, bar, title] = await page.evaluate(() => {
+    const progress = document.querySelector('#load-progress progress');
+    return [progress.getAttribute('aria-valuetext'), progress.value, document.title];
+  });
+  assert.match(told, /^Downloading: /);
+  const [, loadedMib, rate, left] = /: ([\d.]+) MiB of .*, ([\d.]+) MiB\/s, about ([\d.]+) s/.exec(told).map(Number);
+  assert.ok(Math.abs((17 - loadedMib) / rate - left) < 0.2 * left + 0.2, `the numbers belong together: ${told}`);
+  assert.ok(Math.abs(bar - loadedMib / 17) < 0.02, `${bar} of the bar, ${told}`);
+  assert.match(title, /^\[\d+%\] Wordbrush$/);
+  // What it is going to take is known long before it is there.
+  await page.locator('#model-status', { hasText: /^Loading long\.safetensors… It takes about .* of the GPU’s memory: .* for its weights/ }).waitFor();
+  await screenshot(page, 'shelf-told');
+  await loaded('long.safetensors');
+  const heard = await page.evaluate(() => globalThis.heard);
+  assert.deepEqual(heard.slice(0, 4), [25, 50, 75, 100].map((percent) => `Downloading: ${percent} %`));
+  // What was not on the GPU by then is told as well.
+  const rest = heard.slice(4).map((text) => Number(/^Onto the GPU: (25|50|75|100) %$/.exec(text)?.[1]));
+  assert.deepEqual([rest.toSorted((a, b) => a - b), rest.at(-1)], [rest, 100], String(heard));
+  assert.equal(await page.title(), 'Wordbrush');
   assert.deepEqual(problems, []);
 });
 
@@ -252,8 +315,14 @@ test('in the dark, and on a narrow screen, nothing is cut off', async () => {
     await button('Look it up').click();
     await button('Download and load').waitFor();
     await screenshot(page, `shelf-${name}`);
-    const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    assert.equal(wider, 0, name);
+    await check(page, name);
+    await button(`Delete a-model-with-quite-a-long-name-v1-5-pruned-emaonly-fp16.safetensors`).click();
+    await check(page, `${name}, about to delete`);
+    await address.fill('no address');
+    await button('Look it up').click();
+    await page.getByRole('alert').getByText('is no address').waitFor();
+    await check(page, `${name}, refused`);
+    await screenshot(page, `shelf-${name}-refused`);
     await button('Open a-model-with-quite-a-long-name-v1-5-pruned-emaonly-fp16.safetensors').click();
     await loaded('a-model-with-quite-a-long-name-v1-5-pruned-emaonly-fp16.safetensors');
   }

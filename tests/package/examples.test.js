@@ -55,7 +55,14 @@ async function look(image) {
   return { width, height, data };
 }
 
-const snapshot = (page, name) => page.screenshot({ path: join(OUT, `${name}.png`), fullPage: true });
+// What it looks like, also on a phone, where nothing is cut off.
+async function snapshot(page, name) {
+  await page.screenshot({ path: join(OUT, `${name}.png`), fullPage: true });
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.equal(await page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth)), 0, `${name} is wider than a phone`);
+  await page.screenshot({ path: join(OUT, `${name}-360.png`), fullPage: true });
+  await page.setViewportSize({ width: 1280, height: 900 });
+}
 
 async function choose(page, label, file, answer) {
   await page.getByLabel(label, { exact: true }).setInputFiles(file);
@@ -116,6 +123,8 @@ test('word-brush.html: elements that share a model, and change with their attrib
   }, 'a <b>square</b>');
   await page.getByRole('img', { name: 'a <b>square</b>', exact: true }).waitFor();
   await page.getByRole('alert').filter({ hasText: 'none.safetensors cannot be fetched: the server answered 404' }).waitFor();
+  await page.evaluate(() => document.body.append(Object.assign(document.createElement('word-brush'), { id: 'bare' })));
+  await page.locator('#bare').getByRole('alert').filter({ hasText: 'This word-brush has no model' }).waitFor();
   await snapshot(page, 'example-word-brush-changed');
   assert.deepEqual(problems.filter((problem) => !problem.includes('404')), []);
   await page.close();

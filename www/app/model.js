@@ -1,9 +1,10 @@
 // The model: loading it and its VAE, saying what is loaded, and coming back after a crash.
 
 import { StableDiffusion, defaults } from '../pkg/index.js';
-import { words } from '../text/language.js';
+import { language, words } from '../text/language.js';
 import { modelName } from '../ui/files.js';
 import { bytes, sentences } from '../ui/format.js';
+import { awake } from './awake.js';
 import { addEmbedding, showEmbeddings } from './embeddings.js';
 import { countTokens } from './picture.js';
 import { showShelf } from './shelf.js';
@@ -27,14 +28,14 @@ export async function loadModel(chosen) {
   const name = modelName(chosen);
   messages.clear('model');
   showNote('');
-  $('model-status').textContent = words.model.loading(name);
+  tellLoading(() => words.model.loading(name));
   $('stop-loading').hidden = false;
   const onProgress = (progress) => {
-    if (progress.needs) $('model-status').textContent = sentences(words.model.loading(name), memoryNeeded(progress.needs));
-    showLoad(progress);
+    if (progress.needs) tellLoading(() => sentences(words.model.loading(name), memoryNeeded(progress.needs)));
+    else showLoad(progress);
   };
   try {
-    const next = await StableDiffusion.load(chosen, { onProgress, signal: control.signal });
+    const next = await awake(() => StableDiffusion.load(chosen, { onProgress, signal: control.signal }));
     const [old, pictureOfOld] = [app.sd, app.made];
     if (chosen !== app.source) app.vae = null;
     offerTaesd(false);
@@ -48,11 +49,19 @@ export async function loadModel(chosen) {
     if (!control.signal.aborted) messages.show('model', error);
   }
   app.loading = null;
+  loadingTold = null;
   endLoad();
   for (const file of [app.vae, app.taesd]) if (app.sd && file) await loadVae(file);
   showModel();
   showEmbeddings();
   countTokens();
+}
+
+let loadingTold = null; // says what is being loaded, in the language that the page has by then
+
+function tellLoading(told) {
+  loadingTold = told;
+  $('model-status').textContent = told();
 }
 
 // What the page was opened with is meant for the built-in model; whoever brings another starts from its size and settings.
@@ -62,7 +71,7 @@ function leaveExample() {
 }
 
 export function showLoad({ phase = 'download', loaded, total, bytesPerSecond, etaSeconds, note }) {
-  if (note) showNote(note);
+  if (note) showNote(note, 'en');
   const known = total > 0;
   const rate = bytesPerSecond ? words.model.rate(bytesPerSecond) : '';
   const left = etaSeconds === null ? '' : words.model.left(etaSeconds);
@@ -91,8 +100,9 @@ export function endLoad() {
   document.title = 'Wordbrush';
 }
 
-export function showNote(sentence) {
-  $('load-note').textContent = sentence;
+// The engine's notes are English.
+export function showNote(sentence, lang = language) {
+  Object.assign($('load-note'), { lang, textContent: sentence });
 }
 
 export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
@@ -101,7 +111,9 @@ export function memoryNeeded({ gpuPeakBytes, weightBytes }) {
 
 export function showModel() {
   showShelf();
+  if (loadingTold) return tellLoading(loadingTold);
   $('model').classList.toggle('filled', app.sd !== null);
+  $('demo').loaded = app.sd !== null && app.demo?.has(app.source) === true;
   if (!app.sd) {
     $('model-status').textContent = words.model.none;
     $('memory').textContent = '';
@@ -163,6 +175,5 @@ export async function recover(error) {
   if (app.source === null || !mayTryAgain()) return;
   await loadModel(app.source);
   if (!app.sd) return;
-  const message = sentences(error.message, words.model.again);
-  messages.show('picture', { code: error.code, message });
+  messages.show('picture', { code: error.code, message: error.message }, words.model.again);
 }

@@ -55,6 +55,8 @@ export const optionsOfForm = () => ({ ...form.options, ...$('start').options });
 export async function generate() {
   if (!canGenerate()) return;
   const options = optionsOfForm();
+  // On a narrow screen it is made beyond the lower edge.
+  if (!app.making) $('picture').querySelector('figure').scrollIntoView({ block: 'nearest' });
   await enqueue(async (signal) => {
     const result = await makePicture(options, signal);
     if (!result) return;

@@ -1,5 +1,6 @@
 // What is made, one after the other: pictures and series of them. Each is a function of an AbortSignal.
 
+import { awake } from './awake.js';
 import { app, form, messages } from './state.js';
 
 const waiting = [];
@@ -14,7 +15,7 @@ export async function enqueue(work) {
     form.running = true;
     form.waiting = waiting.length;
     // What fails must not hold up what waits.
-    await next(app.making.signal).catch((error) => messages.show('picture', error));
+    await awake(() => next(app.making.signal)).catch((error) => messages.show('picture', error));
   }
   app.making = null;
   form.running = false;

@@ -24,7 +24,7 @@ export async function useRecipe(given, from, hint) {
     app.recipe = { recipe: read, from, refused };
     showRecipe();
   } catch (error) {
-    messages.show('recipe', { code: error.code, message: error.message, hint: error.hint ?? hint });
+    messages.show('recipe', error, error.hint ? '' : hint);
   }
 }
 
@@ -38,7 +38,7 @@ function templatesOf({ promptSyntax, prompt, template, negativePrompt, negativeT
 export function showRecipe() {
   if (!app.recipe) return;
   const missing = app.sd ? missingEmbeddings(app.recipe.recipe, app.sd.embeddings) : app.recipe.recipe.embeddings.map(({ name }) => words.recipe.uses(name));
-  $('recipe').show(app.recipe.from, [...app.recipe.refused, ...missing, ...app.recipe.recipe.notes]);
+  $('recipe').show(app.recipe.from, [...app.recipe.refused, ...missing], app.recipe.recipe.notes);
 }
 
 // A picture may hold an embedding, a recipe, or neither; only the engine sees an embedding that is hidden in the pixels.

@@ -78,12 +78,15 @@ async function planned({ subject, x, y }) {
 
 // `note` is told with the result.
 function begin(title, made, note = '') {
+  const atOnce = app.making === null;
   enqueue(async (signal) => {
     const count = await makeSeries(title, made, signal);
     const all = made.cells.length;
     if (count === 0) $('series').tell(words.series.noPicture);
     else $('series').tell((count < all ? words.series.stopped(count, all) : words.series.made(all)) + note);
   });
+  // Who asked sees the pictures come; who waits for others is left where he is.
+  if (atOnce) $('series').scrollIntoView({ block: 'nearest' });
 }
 
 // Gives how many pictures were made.

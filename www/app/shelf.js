@@ -4,6 +4,7 @@ import { modelNeeds, modelStore } from '../pkg/index.js';
 import { words } from '../text/language.js';
 import { readAddress } from '../ui/addresses.js';
 import { bytes, sentences } from '../ui/format.js';
+import { awake } from './awake.js';
 import { endLoad, loadModel, loadVae, memoryNeeded, showLoad, showNote } from './model.js';
 import { $, app, messages } from './state.js';
 
@@ -61,7 +62,7 @@ function store(source, name, kind) {
     app.loading = control;
     $('stop-loading').hidden = false;
     try {
-      await modelStore.add(source, { kind, signal: control.signal, onProgress: showLoad });
+      await awake(() => modelStore.add(source, { kind, signal: control.signal, onProgress: showLoad }));
       shelf.say(words.shelf.isHere(name));
     } catch (error) {
       if (!control.signal.aborted) throw error;

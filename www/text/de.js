@@ -5,6 +5,42 @@ import { bytes, duration, number, sentences } from '../ui/format.js';
 const plural = (count, one, many) => (count === 1 ? one : many);
 const vectorsOf = (count) => `${count} ${plural(count, 'Vektor', 'Vektoren')}`;
 
+// What stands before the engine's own sentence, which is English, by the error's code.
+const PROBLEMS = {
+  NO_GPU: 'Dieser Browser gibt keine Grafikkarte für WebGPU her.',
+  GPU_OUT_OF_MEMORY: 'Der Speicher der Grafikkarte reicht nicht.',
+  DEVICE_LOST: 'Die Grafikkarte ist ausgefallen.',
+  GPU_VALIDATION: 'Die Grafikkarte hat einen Befehl abgelehnt; das ist ein Fehler von Wordbrush.',
+  READ: 'Das lässt sich nicht lesen.',
+  EMPTY_FILE: 'Die Datei ist leer.',
+  TRUNCATED: 'Die Datei ist unvollständig.',
+  HTML_PAGE: 'Das ist eine Webseite und nicht die Datei selbst.',
+  LFS_POINTER: 'Das ist ein Git-LFS-Verweis und nicht die Datei selbst.',
+  UNKNOWN_FORMAT: 'Dieses Dateiformat ist unbekannt.',
+  BAD_SAFETENSORS: 'Die Datei ist beschädigt.',
+  BAD_ZIP: 'Die Datei ist beschädigt.',
+  BAD_PICKLE: 'Die Datei ist beschädigt.',
+  UNSAFE_PICKLE: 'Die Datei will fremden Code ausführen; nichts davon wurde ausgeführt.',
+  BAD_PICTURE: 'Das Bild ist beschädigt.',
+  TOO_LARGE: 'Das ist zu groß.',
+  WRONG_FAMILY: 'Das gehört zu einer anderen Modellfamilie.',
+  MISSING_TENSORS: 'In der Datei fehlen Teile.',
+  WRONG_SHAPE: 'Die Datei passt nicht zu diesem Modell.',
+  WRONG_DTYPE: 'Die Zahlen der Datei haben eine Form, die hier nicht geht.',
+  NOT_AN_EMBEDDING: 'Das ist kein Embedding.',
+  NO_RECIPE: 'Hier ist kein Rezept zu finden.',
+  STORAGE_FULL: 'Der Speicher des Browsers ist voll.',
+  NO_STORAGE: 'Der Browser gibt dieser Seite keinen Speicher.',
+  WRONG_WIDTH: 'Das Embedding gehört zu einem Modell mit anderer Textbreite.',
+  NOT_FINITE: 'In der Datei stehen ungültige Zahlen (NaN oder unendlich).',
+  UNKNOWN_OPTION: 'Diese Einstellung gibt es nicht.',
+  BAD_OPTION: 'Eine Einstellung hat einen Wert, der nicht geht.',
+  NUMERIC_NAN: 'Beim Rechnen sind ungültige Zahlen entstanden.',
+  BUSY: 'Das wird gerade noch gebraucht.',
+  DISPOSED: 'Dieses Modell ist nicht mehr geladen.',
+  INTERNAL: 'Die Bildmaschine ist abgestürzt; das ist ein Fehler von Wordbrush.',
+};
+
 export default {
   page: {
     intro: 'Stable Diffusion 1.5 in diesem Tab, mit eigenen Checkpoints und Embeddings. Nichts verlässt diesen Computer.',
@@ -13,6 +49,7 @@ export default {
     installs: 'Nimmt Wordbrush unter die Programme dieses Computers auf; es öffnet sich dann auch ohne Netz',
     problems: 'Probleme',
     dismiss: 'Schließen',
+    problem: (code) => PROBLEMS[code] ?? '',
     drop: 'Modelle, Embeddings und Bilder hier ablegen',
     gpu: (description) => `Grafikkarte: ${description}`,
     software: (description) => `Grafikkarte: ${description}, also eine verkleidete CPU: richtig, aber sehr langsam.`,
@@ -131,7 +168,7 @@ export default {
     swap: 'Breite und Höhe tauschen',
     sampler: 'Sampler',
     scheduler: 'Scheduler',
-    batch: 'Bilder auf einmal',
+    batch: 'Bilder zugleich',
     clipSkip: 'Clip skip',
     syntax: 'Prompt-Schreibweise',
     whole: 'Embeddings nicht trennen',
@@ -169,7 +206,7 @@ export default {
     ofCpu: 'einer CPU',
     ofGpu: 'einer NVIDIA-Karte',
     eta: 'Eta',
-    samplers: 'vom Sampler',
+    samplers: 'üblich',
     delta: 'Rausch-Delta',
     deltaTitle: 'A1111s „Eta noise seed delta“',
     variationSeed: 'Seed der Variation',

@@ -12,6 +12,7 @@ export default {
     installs: 'Puts Wordbrush among the programs of this computer; it opens without a network then',
     problems: 'Problems',
     dismiss: 'Dismiss',
+    problem: (_code) => '', // The engine says it in English.
     drop: 'Drop models, embeddings and pictures here',
     gpu: (description) => `GPU: ${description}`,
     software: (description) => `GPU: ${description}, which is a CPU in disguise: correct, but very slow.`,

@@ -18,6 +18,8 @@ export const KNOWN = [
   },
 ];
 
+export const looksLikeAddress = (text) => /^https?:\/\/\S+$/.test(text.trim());
+
 // {url, name} of what was pasted; throws a sentence where that is no address of a file. `own` is the page's own origin.
 export function readAddress(text, own) {
   const pasted = text.trim();

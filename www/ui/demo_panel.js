@@ -10,9 +10,11 @@ export const DEMO_EMBEDDING = 'application/x-wordbrush-embedding';
 const inLanguage = (entry) => ({ ...entry, ...entry[language] });
 
 class DemoPanel extends HTMLElement {
+  #loaded = false;
+
   show({ model, embeddings, examples }) {
     const fire = (type, detail) => () => this.dispatchEvent(new CustomEvent(type, { detail }));
-    const load = element('button', { type: 'button', className: 'primary', textContent: words.demo.load(model.size) });
+    const load = element('button', { type: 'button', className: 'load', textContent: words.demo.load(model.size) });
     load.addEventListener('click', fire('load'));
     const plays = examples.map((example) => {
       const play = element('button', { type: 'button', textContent: inLanguage(example).title, title: example.prompt });
@@ -43,6 +45,15 @@ class DemoPanel extends HTMLElement {
       element('p', { className: 'quiet', textContent: words.demo.how }),
     );
     this.closest('section').hidden = false;
+    this.loaded = this.#loaded;
+  }
+
+  // Whether the built-in model is the one in use: there is nothing to load then. The button keeps the keyboard's place.
+  set loaded(loaded) {
+    this.#loaded = loaded;
+    const load = this.querySelector('.load');
+    load?.classList.toggle('primary', !loaded);
+    load?.setAttribute('aria-disabled', String(loaded));
   }
 }
 customElements.define('demo-panel', DemoPanel);

@@ -6,6 +6,9 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// What the engine says, which speaks English whatever the page does: a screen reader must not read it as German.
+export const english = (tag, text, className = '') => element(tag, { lang: 'en', textContent: text, className });
+
 export function button(text, label, clicked, className = '') {
   const made = element('button', { type: 'button', textContent: text, title: label, className });
   made.setAttribute('aria-label', label);

@@ -3,7 +3,7 @@
 // Names come from files: textContent and properties only.
 
 import { words } from '../text/language.js';
-import { button, element } from './dom.js';
+import { button, element, english } from './dom.js';
 import { number } from './format.js';
 
 // Collections have thousands of files, and a browser slows down with the rows: more are counted, not shown.
@@ -101,7 +101,7 @@ class EmbeddingList extends HTMLElement {
     });
     place.replaceChildren(
       element('p', { textContent: words.embeddings.takes(Math.round(75 * budget), number(vocabularyNorm, 3)) }),
-      ...warnings.map((warning) => element('p', { className: 'warnings', textContent: warning })),
+      ...warnings.map((warning) => english('p', warning, 'warnings')),
       element('table', {}, element('thead', {}, cells('th', words.embeddings.vector, words.embeddings.normHead, words.embeddings.nearest)), element('tbody', {}, ...rows)),
     );
   }
@@ -133,7 +133,7 @@ class EmbeddingList extends HTMLElement {
     return element('li', {},
       insert,
       element('span', { className: 'quiet', textContent: text }),
-      ...(warnings.length ? [element('ul', { className: 'warnings' }, ...warnings.map((warning) => element('li', { textContent: warning })))] : []),
+      ...(warnings.length ? [element('ul', { className: 'warnings' }, ...warnings.map((warning) => english('li', warning)))] : []),
       button('✕', words.embeddings.remove(name), () => this.#fire('remove', name), 'remove'));
   }
 

@@ -19,7 +19,7 @@ export function duration(seconds) {
 
 // Joins sentences, of which some have no full stop and some are missing.
 export function sentences(...parts) {
-  return parts.filter(Boolean).map((part) => (/[.!?]$/.test(part) ? part : `${part}.`)).join(' ');
+  return parts.filter(Boolean).map((part) => (/[.!?…]$/.test(part) ? part : `${part}.`)).join(' ');
 }
 
 export function fileName(text) {

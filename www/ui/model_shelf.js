@@ -23,11 +23,16 @@ class ModelShelf extends HTMLElement {
   }
 
   #showKnown() {
+    this.querySelector('.known').replaceChildren(...KNOWN.map(({ title, kind, url }) => button(title(), `${title()}: ${url}`, () => this.take(url, kind))));
+  }
+
+  // Looks an address up as if it stood in the field.
+  take(address, kind = /vae/i.test(address.split('/').pop()) ? 'vae' : 'model') {
     const form = this.querySelector('form');
-    this.querySelector('.known').replaceChildren(...KNOWN.map(({ title, kind, url }) => button(title(), `${title()}: ${url}`, () => {
-      [form.address.value, form.kind.value] = [url, kind];
-      this.#fire('look', { address: url, kind });
-    })));
+    this.querySelector('details').open = true;
+    [form.address.value, form.kind.value] = [address, kind];
+    this.#fire('look', { address, kind });
+    form.scrollIntoView({ block: 'nearest' });
   }
 
   // A sentence about what was asked for, and, once it is known, {url, name, kind} to be had.

@@ -65,7 +65,7 @@ class PictureSeries extends HTMLElement {
       ...(named ? [head(row, 'row')] : []),
       ...columns.map((_, i) => element('td', {}, this.#pictures[j * columns.length + i]))));
     this.querySelector('table').replaceChildren(
-      element('caption', { textContent: title }),
+      element('caption', {}, element('span', { textContent: title })),
       element('thead', {}, element('tr', {}, ...(named ? [element('td')] : []), ...columns.map((column) => head(column, 'col')))),
       element('tbody', {}, ...body),
     );

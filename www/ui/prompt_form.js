@@ -2,7 +2,7 @@
 
 import { defaults, promptSyntaxes, samplers, schedulers } from '../pkg/index.js';
 import { words } from '../text/language.js';
-import { element } from './dom.js';
+import { element, english } from './dom.js';
 import './prompt_field.js';
 
 const NUMBERS = [
@@ -193,7 +193,7 @@ class PromptForm extends HTMLElement {
   }
 
   warn(warnings) {
-    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map((warning) => element('li', { textContent: warning })));
+    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map((warning) => english('li', warning)));
   }
 
   // What prompts may name, as <prompt-field> takes it.

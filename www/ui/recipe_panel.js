@@ -1,7 +1,7 @@
 // <recipe-panel>: takes a recipe as text (fires "recipe") and tells what of one was not understood or is missing.
 
 import { words } from '../text/language.js';
-import { element } from './dom.js';
+import { element, english } from './dom.js';
 
 class RecipePanel extends HTMLElement {
   connectedCallback() {
@@ -12,9 +12,10 @@ class RecipePanel extends HTMLElement {
     });
   }
 
-  show(from, notes) {
+  // `notes` are the page's, `remarks` the engine's.
+  show(from, notes, remarks) {
     this.querySelector('.from').textContent = words.recipe.from(from);
-    this.querySelector('.notes').replaceChildren(...notes.map((note) => element('li', { textContent: note })));
+    this.querySelector('.notes').replaceChildren(...notes.map((note) => element('li', { textContent: note })), ...remarks.map((remark) => english('li', remark)));
   }
 }
 customElements.define('recipe-panel', RecipePanel);

@@ -15,12 +15,12 @@ const QUIET = [
 // Without the first flag the adapter is null: that is the test without a GPU.
 const WEBGPU = ['--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'];
 
-// With a `profile` (a folder) it is no private window; what comes back is a context then.
-export async function launch({ webgpu = true, profile } = {}) {
+// With a `profile` (a folder) it is no private window; what comes back is a context then. `more` are arguments of Chromium's.
+export async function launch({ webgpu = true, profile, more = [] } = {}) {
   const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
   const executablePath = process.env.CHROMIUM ?? found;
   assert.ok(executablePath, 'No Chromium was found: install it, or name it in the variable CHROMIUM.');
-  const options = { executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : [])] };
+  const options = { executablePath, args: [...QUIET, ...(webgpu ? WEBGPU : []), ...more] };
   return profile ? chromium.launchPersistentContext(profile, options) : chromium.launch(options);
 }
 

@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 
 // A safetensors file of one tensor, `size` bytes long, whose bytes are told by the seed.
 export function model(size, seed = 1) {
@@ -18,17 +19,22 @@ export function model(size, seed = 1) {
   return bytes;
 }
 
+const CDN = 'cas-bridge.xethub.hf.co';
+
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 // Files by name: {bytes, etag, ranges, says, pace, holdAt, next}. `pace` are bytes a tick of 10 ms; nothing is sent beyond `holdAt`
 // while it is there. `next` are answers that come before the ordinary ones, in turn: {status, retryAfter}, {html}, {hang},
 // {cutAfter: bytes}, {silentAfter: bytes}, {says: Content-Length}.
-export async function hub() {
+//
+// With a `certificate` it stands in for the hub itself, on https, and its links lead to another host, as the hub's do.
+export async function hub({ certificate } = {}) {
   const files = new Map();
   const requests = [];
   let down = false;
-  let links = 0;
-  const server = createServer(async (request, response) => {
+  const links = []; // {host, path} of those that were asked for
+  const server = certificate ? createSecureServer(certificate, serve) : createServer(serve);
+  async function serve(request, response) {
     if (down) return request.socket.destroy();
     const url = new URL(request.url, 'http://hub');
     const name = decodeURIComponent(url.pathname.split('/').pop());
@@ -37,11 +43,11 @@ export async function hub() {
     if (request.method === 'OPTIONS') return response.writeHead(403, cors).end(); // as the hub's CDN does
     if (!file) return response.writeHead(404, { ...cors, 'Content-Type': 'text/plain' }).end('Entry not found');
     if (url.pathname.includes('/resolve/')) {
-      links += 1;
-      const to = `/cdn/${encodeURIComponent(name)}?link=${links}`;
+      links.push({ host: request.headers.host, path: url.pathname });
+      const to = `${certificate ? `https://${CDN}` : ''}/cdn/${encodeURIComponent(name)}?link=${links.length}`;
       return response.writeHead(302, { ...cors, Location: to, 'Content-Type': 'text/plain' }).end(`Found. Redirecting to ${to}`);
     }
-    requests.push({ name, range: request.headers.range ?? null, ifRange: request.headers['if-range'] ?? null });
+    requests.push({ host: request.headers.host, path: url.pathname, name, range: request.headers.range ?? null, ifRange: request.headers['if-range'] ?? null });
     const fault = file.next?.shift() ?? {};
     if (fault.status) {
       const headers = fault.retryAfter ? { 'Retry-After': fault.retryAfter } : {};
@@ -50,7 +56,7 @@ export async function hub() {
     if (fault.hang) return;
     if (fault.html) return response.writeHead(200, { ...cors, 'Content-Type': 'text/html; charset=utf-8' }).end('<!doctype html><title>A page</title>');
     await send(request, response, file, fault, cors);
-  });
+  }
 
   async function send(request, response, file, fault, cors) {
     const { bytes, ranges = true } = file;
@@ -89,8 +95,10 @@ export async function hub() {
   const url = `http://127.0.0.1:${server.address().port}`;
   return {
     url,
+    port: server.address().port,
     files,
     requests,
+    links,
     // The hub's paths, and who answers them, for a server that has it beside its own files.
     beside: ['/owner/', '/cdn/'],
     answer: (request, response) => server.emit('request', request, response),

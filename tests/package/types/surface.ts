@@ -63,10 +63,13 @@ export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: 
   };
   const control: GenerateControl = { signal: new AbortController().signal, preview: 'taesd' };
   const generation: Generation = sd.generate(options, control);
+  if (options.steps === 0) generation.abort(new Error('no steps'));
   for await (const event of generation) seen(event);
   const result: Result = await generation;
   const params: Params = result.params;
   const bitmap: ImageBitmap = await result.image();
+  const infotext: string = await result.infotext();
+  console.log(infotext.length);
   bitmap.close();
   console.log(params.seed.length, result.seconds, result.warnings, defaults.steps, samplers.includes(sampler), schedulers, promptSyntaxes);
   await generation.catch(() => null).finally(() => sd.dispose());
