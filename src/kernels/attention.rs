@@ -55,10 +55,10 @@ pub enum Split {
     Wide,
 }
 
-const SHARED: &str = include_str!("attention.wgsl");
-const ROWS: &str = include_str!("attention_rows.wgsl");
-const TILED: &str = include_str!("attention_tiled.wgsl");
-const WIDE: &str = include_str!("attention_wide.wgsl");
+const SHARED: &str = wgsl!("attention.wgsl");
+const ROWS: &str = wgsl!("attention_rows.wgsl");
+const TILED: &str = wgsl!("attention_tiled.wgsl");
+const WIDE: &str = wgsl!("attention_wide.wgsl");
 
 /// The widest head whose row a thread can hold.
 const WIDEST_ROW: usize = 160;

@@ -97,10 +97,10 @@ pub struct Gemm<'a> {
     pub strip: Option<Strip<'a>>,
 }
 
-const SHARED: &str = include_str!("gemm.wgsl");
-const DIRECT: &str = include_str!("gemm_direct.wgsl");
-const TILED: &str = include_str!("gemm_tiled.wgsl");
-const REDUCE: &str = include_str!("gemm_reduce.wgsl");
+const SHARED: &str = wgsl!("gemm.wgsl");
+const DIRECT: &str = wgsl!("gemm_direct.wgsl");
+const TILED: &str = wgsl!("gemm_tiled.wgsl");
+const REDUCE: &str = wgsl!("gemm_reduce.wgsl");
 
 /// The product, on the tile shape that suits the adapter.
 pub fn gemm(args: &Gemm) -> Tensor {

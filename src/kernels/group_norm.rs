@@ -76,7 +76,7 @@ impl Moments {
         args.gpu().run(Kernel {
             name: "group_norm_stats",
             class: "group_norm_stats",
-            wgsl: &[include_str!("group_norm_stats.wgsl")],
+            wgsl: &[wgsl!("group_norm_stats.wgsl")],
             constants: &[("TWO_INPUTS", args.input2.is_some().into())],
             params: &[
                 ("c1", (c1 / 4).into()),
@@ -107,7 +107,7 @@ impl Moments {
         args.gpu().run(Kernel {
             name: "group_norm",
             class: "group_norm",
-            wgsl: &[include_str!("group_norm.wgsl")],
+            wgsl: &[wgsl!("group_norm.wgsl")],
             constants: &[
                 ("TWO_INPUTS", args.input2.is_some().into()),
                 ("SILU", args.silu.into()),
@@ -182,7 +182,7 @@ impl GroupNorm<'_> {
         self.gpu().run(Kernel {
             name: "group_norm",
             class: "group_norm",
-            wgsl: &[include_str!("group_norm_tiles.wgsl")],
+            wgsl: &[wgsl!("group_norm_tiles.wgsl")],
             constants: &[
                 ("TWO_INPUTS", self.input2.is_some().into()),
                 ("SILU", self.silu.into()),

@@ -22,7 +22,7 @@ fn bytes(x: &Tensor, unit: bool) -> Tensor {
     gpu.run(Kernel {
         name: "image",
         class: "image",
-        wgsl: &[include_str!("image.wgsl")],
+        wgsl: &[wgsl!("image.wgsl")],
         constants: &[("UNIT", unit.into())],
         params: &[("pixels", pixels.into()), ("groups_x", groups_x.into())],
         uniform: false,

@@ -16,7 +16,7 @@ pub fn layer_norm(input: &Tensor, affine: &Tensor) -> Tensor {
     gpu.run(Kernel {
         name: "layer_norm",
         class: "layer_norm",
-        wgsl: &[include_str!("layer_norm.wgsl")],
+        wgsl: &[wgsl!("layer_norm.wgsl")],
         constants: &[],
         params: &[
             ("rows", rows.into()),

@@ -17,6 +17,9 @@
 //! | [`pack_weights`](pack_weights()) | a file's order to ours | loading |
 //! | [`whole_filter`](whole_filter()) | four phases' filters to the one they come from | pictures of odd size |
 
+#[macro_use]
+mod source;
+
 mod attention;
 mod choice;
 mod gemm;

@@ -36,7 +36,7 @@ pub fn pack_weights(args: &PackWeights) {
     args.packed.gpu().run(Kernel {
         name: "pack_weights",
         class: "pack_weights",
-        wgsl: &[include_str!("pack_weights.wgsl")],
+        wgsl: &[wgsl!("pack_weights.wgsl")],
         constants: &[("DTYPE", args.dtype.into()), ("PHASED", (height == 8).into())],
         params: &[
             ("rows", args.rows.into()),

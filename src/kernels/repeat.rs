@@ -12,7 +12,7 @@ pub fn repeat(x: &Tensor, times: usize) -> Tensor {
     x.gpu().run(Kernel {
         name: "repeat",
         class: "repeat",
-        wgsl: &[include_str!("repeat.wgsl")],
+        wgsl: &[wgsl!("repeat.wgsl")],
         constants: &[],
         params: &[("vectors", (x.len() / 4).into()), ("times", times.into()), ("groups_x", groups_x.into())],
         uniform: false,

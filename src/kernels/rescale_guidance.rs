@@ -32,7 +32,7 @@ pub fn rescale_guidance(
     gpu.run(Kernel {
         name: "rescale_guidance",
         class: "rescale_guidance",
-        wgsl: &[include_str!("repaint.wgsl"), include_str!("rescale_guidance.wgsl")],
+        wgsl: &[wgsl!("repaint.wgsl"), wgsl!("rescale_guidance.wgsl")],
         constants: &[("REPAINT", repaint.is_some().into())],
         params: &[
             ("pixels", all.into()),

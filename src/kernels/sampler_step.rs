@@ -45,7 +45,7 @@ pub fn sampler_step(
     registers.gpu().run(Kernel {
         name: "sampler_step",
         class: "sampler_step",
-        wgsl: &[include_str!("repaint.wgsl"), include_str!("sampler_step.wgsl")],
+        wgsl: &[wgsl!("repaint.wgsl"), wgsl!("sampler_step.wgsl")],
         constants: &[
             ("REGISTERS", Value::U32(r as u32)),
             ("EVALUATED", Value::Bool(eps.is_some())),

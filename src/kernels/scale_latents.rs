@@ -19,7 +19,7 @@ pub fn scale_latents(
     gpu.run(Kernel {
         name: "scale_latents",
         class: "scale_latents",
-        wgsl: &[include_str!("repaint.wgsl"), include_str!("scale_latents.wgsl")],
+        wgsl: &[wgsl!("repaint.wgsl"), wgsl!("scale_latents.wgsl")],
         constants: &[("REPAINT", repaint.is_some().into())],
         params: &[("pixels", (h * w).into()), ("batch", batch.into())],
         uniform: false,

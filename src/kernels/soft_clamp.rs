@@ -10,7 +10,7 @@ pub fn soft_clamp(x: &Tensor, storage: Storage) -> Tensor {
     gpu.run(Kernel {
         name: "soft_clamp",
         class: "soft_clamp",
-        wgsl: &[include_str!("soft_clamp.wgsl")],
+        wgsl: &[wgsl!("soft_clamp.wgsl")],
         constants: &[],
         params: &[("vectors", vectors.into())],
         uniform: false,

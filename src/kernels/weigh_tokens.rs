@@ -14,7 +14,7 @@ pub fn weigh_tokens(x: &Tensor, rows: &Tensor, result: &Tensor) {
     gpu.run(Kernel {
         name: "weigh_tokens",
         class: "weigh_tokens",
-        wgsl: &[include_str!("weigh_tokens.wgsl")],
+        wgsl: &[wgsl!("weigh_tokens.wgsl")],
         constants: &[],
         params: &[("c", c.into()), ("results", results.into()), ("groups_x", groups_x.into())],
         uniform: false,

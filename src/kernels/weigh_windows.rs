@@ -11,7 +11,7 @@ pub fn weigh_windows(x: &Tensor, weights: &Tensor) -> Tensor {
     gpu.run(Kernel {
         name: "weigh_windows",
         class: "weigh_windows",
-        wgsl: &[include_str!("weigh_windows.wgsl")],
+        wgsl: &[wgsl!("weigh_windows.wgsl")],
         constants: &[],
         params: &[("c", (width / 4).into())],
         uniform: false,

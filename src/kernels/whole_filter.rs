@@ -13,7 +13,7 @@ pub fn whole_filter(phases: &Tensor) -> Tensor {
     phases.gpu().run(Kernel {
         name: "whole_filter",
         class: "whole_filter",
-        wgsl: &[include_str!("whole_filter.wgsl")],
+        wgsl: &[wgsl!("whole_filter.wgsl")],
         constants: &[],
         params: &[("vectors", vectors.into()), ("groups_x", groups_x.into())],
         uniform: true,

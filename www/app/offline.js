@@ -1,6 +1,9 @@
 // What only the worker loads.
 const ENGINE = ['worker.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
 
+// What this visit may not have asked for: another may speak the other language.
+const LANGUAGES = ['text/en.js', 'text/de.js'];
+
 // What the browser alone asks for.
 const INSTALLED = ['manifest.webmanifest', 'icon.svg', 'icons/192.png', 'icons/512.png', 'icons/maskable.png'];
 
@@ -11,7 +14,7 @@ export async function keepForOffline(demo) {
   const { active } = await navigator.serviceWorker.ready;
   const own = new URL('../', import.meta.url).href;
   const loaded = performance.getEntriesByType('resource').map(({ name }) => name).filter((name) => name.startsWith(own));
-  const installed = INSTALLED.map((name) => own + name);
+  const installed = [...INSTALLED, ...LANGUAGES].map((name) => own + name);
   const engine = ENGINE.map((name) => new URL(`../pkg/${name}`, import.meta.url).href);
   // Who asked the browser to save data gets the pictures' model only when it is used.
   const model = demo && !navigator.connection?.saveData ? demo.urls : [];

@@ -1,15 +1,17 @@
 // The language of the page: the one that was chosen here, else the browser's first that is known, else English.
 
-import de from './de.js';
-import en from './en.js';
-
-const LANGUAGES = { en, de };
+// Only the one that is spoken is fetched.
+const LANGUAGES = { en: () => import('./en.js'), de: () => import('./de.js') };
 const KEPT = 'language';
 const ATTRIBUTES = ['title', 'aria-label', 'placeholder', 'label'];
 
 // Both change when another language is chosen: "language" is fired at the document then.
 export let language = preferred();
-export let words = LANGUAGES[language];
+export let words = await wordsOf(language);
+
+async function wordsOf(chosen) {
+  return (await LANGUAGES[chosen]()).default;
+}
 
 function preferred() {
   let kept = null;
@@ -22,8 +24,8 @@ function preferred() {
   return wanted.find((tag) => Object.hasOwn(LANGUAGES, tag)) ?? 'en';
 }
 
-export function speak(chosen) {
-  [language, words] = [chosen, LANGUAGES[chosen]];
+export async function speak(chosen) {
+  [words, language] = [await wordsOf(chosen), chosen];
   try {
     localStorage.setItem(KEPT, chosen);
   } catch {

@@ -44,5 +44,20 @@ fn bind(built: &Path, package: &Path, profile: Profile) -> Result<(), Box<dyn st
     bindgen.input_path(built).typescript(true).omit_default_module_path(false);
     bindgen.remove_name_section(profile == Profile::Release);
     bindgen.web(true)?.generate(package)?;
+    let glue = package.join("wordbrush.js");
+    std::fs::write(&glue, without_docs(&std::fs::read_to_string(&glue)?))?;
     Ok(())
+}
+
+/// What the generated script says of its functions stands in the types beside it too; a page need not fetch it.
+fn without_docs(script: &str) -> String {
+    let mut within = false;
+    let kept = script.lines().filter(|line| {
+        let line = line.trim();
+        within |= line.starts_with("/**");
+        let kept = !within;
+        within &= !line.ends_with("*/");
+        kept
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
