@@ -126,6 +126,12 @@ export interface LoadOptions {
    * all the same, and a {@link LoadProgress.note} says so. Default: `true`.
    */
   store?: boolean;
+  /**
+   * Whether the fastest kernels are measured on this GPU before the first picture of a size: a few seconds each for the UNet, the
+   * VAE and the text encoder, told by `prepare` events. What was found is kept in the browser for the next visit. Without it, kernels
+   * are those that should suit a GPU of this vendor. Software adapters have nothing to measure. Default: `true`.
+   */
+  tune?: boolean;
 }
 
 /** Where pictures are computed. `cpu` is WebAssembly on one thread: for small models, slowly. */
@@ -600,6 +606,18 @@ export interface GenerateControl {
 
 /** What happens while a picture is made. */
 export type GenerateEvent =
+  | {
+      /**
+       * The GPU is being prepared, before the first picture of a size, with a model, and in each of its stages: kernels are
+       * compiled, or measured (see {@link LoadOptions.tune}).
+       */
+      type: 'prepare';
+      what: 'kernels' | 'measure';
+      /** How many of them are done. */
+      done: number;
+      /** How many there are. */
+      total: number;
+    }
   | {
       /** The prompts have been read. */
       type: 'tokens';

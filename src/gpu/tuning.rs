@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Gpu;
-use super::record::Recording;
 
 /// A device's measurements, as they are kept from one visit to the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,11 +123,8 @@ impl Gpu {
     /// The problems that `calls` poses and the table does not know, with their multiplications and additions, the most
     /// first. Nothing is computed or takes memory.
     pub fn survey<T>(&self, calls: impl FnOnce() -> T) -> Vec<(String, u64)> {
-        let outer = self.inner.recording.replace(Some(Recording::default()));
-        assert!(outer.is_none(), "recordings do not nest");
         self.inner.tuning.survey.replace(Some(BTreeMap::new()));
-        calls();
-        self.inner.recording.take();
+        self.rehearse(calls);
         let asked = self.inner.tuning.survey.take().unwrap_or_default();
         let known = self.inner.tuning.variants.borrow();
         let mut open: Vec<_> = asked.into_iter().filter(|(problem, _)| !known.contains_key(problem)).collect();

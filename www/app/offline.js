@@ -1,5 +1,5 @@
 // What only the worker loads.
-const ENGINE = ['worker.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
+const ENGINE = ['worker.js', 'store/measurements.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
 
 // What the browser alone asks for.
 const INSTALLED = ['manifest.webmanifest', 'icon.svg', 'icons/192.png', 'icons/512.png', 'icons/maskable.png'];

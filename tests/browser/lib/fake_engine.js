@@ -90,6 +90,14 @@ export class Engine {
     return this.#slices < this.slices;
   }
 
+  listen(listener) {
+    this.listener = listener;
+  }
+
+  tunedFor() {}
+
+  measurements() {}
+
   // A download is read to its end, and every byte of it counted.
   async #readSlice() {
     const bytes = await this.file.read(this.loaded, Math.min(1_000_000, this.total - this.loaded));
