@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(not(target_arch = "wasm32"))]
 use std::{sync::mpsc, thread};
 
+use crate::error::Result;
+
 use super::Gpu;
 use super::record::{Call, module, pipeline};
 
@@ -46,34 +48,41 @@ impl Gpu {
         }
     }
 
-    /// Makes the pipelines of the kernels that `calls` calls, as far as they are not there yet, side by side, and tells how far that
-    /// is; nothing is computed or takes other memory. A kernel that cannot be compiled says so when it is recorded.
-    pub async fn prepare<T>(&self, calls: impl FnOnce() -> T) {
+    /// Makes the pipelines of the kernels that `calls` calls, as far as they are not there yet, and tells how far that is; nothing is
+    /// computed or takes other memory.
+    ///
+    /// # Errors
+    /// A lost device, or a kernel that cannot be compiled.
+    pub async fn prepare<T>(&self, calls: impl FnOnce() -> T) -> Result<()> {
         let gpu = self.clone();
-        self.make_all(calls, Rc::new(move |done, total| gpu.tell(Preparing::Kernels, done, total))).await;
+        self.make_all(calls, Rc::new(move |done, total| gpu.tell(Preparing::Kernels, done, total))).await
     }
 
     /// The same, and tells nothing.
-    pub async fn prepare_silently<T>(&self, calls: impl FnOnce() -> T) {
-        self.make_all(calls, Rc::new(|_, _| ())).await;
+    ///
+    /// # Errors
+    /// As for [`prepare`](Self::prepare).
+    pub async fn prepare_silently<T>(&self, calls: impl FnOnce() -> T) -> Result<()> {
+        self.make_all(calls, Rc::new(|_, _| ())).await
     }
 
-    async fn make_all<T>(&self, calls: impl FnOnce() -> T, count: Count) {
+    async fn make_all<T>(&self, calls: impl FnOnce() -> T, count: Count) -> Result<()> {
         if self.inner.count_only {
-            return;
+            return Ok(());
         }
         let calls = self.rehearse(calls);
         let mut open: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.source.as_str(), call)).collect();
         open.retain(|source, _| !self.inner.pipelines.borrow().contains_key(*source));
-        if !open.is_empty() {
-            count(0, open.len());
-            self.make(open.into_values().collect(), count).await;
+        if open.is_empty() {
+            return Ok(());
         }
+        count(0, open.len());
+        self.make(open.into_values().collect(), count).await
     }
 
     /// On threads, as many as there are processors.
     #[cfg(not(target_arch = "wasm32"))]
-    async fn make(&self, calls: Vec<&Call>, count: Count) {
+    async fn make(&self, calls: Vec<&Call>, count: Count) -> Result<()> {
         let device = &self.inner.device;
         let layouts: Vec<_> = calls.iter().map(|call| self.layout(call)).collect();
         let texts = calls.iter().map(|call| (call.name, call.source.as_str()));
@@ -97,12 +106,20 @@ impl Gpu {
                 count(i + 1, wanted.len());
             }
         });
+        self.check()
     }
 
-    /// In the background, if there is one.
+    /// In the background, if there is one; else one after the other.
     #[cfg(target_arch = "wasm32")]
-    async fn make(&self, calls: Vec<&Call>, count: Count) {
-        let Some(background) = self.inner.background.borrow().clone() else { return };
+    async fn make(&self, calls: Vec<&Call>, count: Count) -> Result<()> {
+        let Some(background) = self.inner.background.borrow().clone() else {
+            for (i, call) in calls.iter().enumerate() {
+                self.pipeline(call, &self.layout(call));
+                self.finish().await?;
+                count(i + 1, calls.len());
+            }
+            return Ok(());
+        };
         let device = &self.inner.device;
         // By its module a pipeline is known again.
         let wanted = calls.iter().map(|call| (*call, module(device, call.name, &call.source), self.layout(call)));
@@ -111,6 +128,7 @@ impl Gpu {
         background(&|| ask().for_each(drop), count).await;
         let made = calls.iter().map(|call| call.source.clone()).zip(ask().map(Rc::new));
         self.inner.pipelines.borrow_mut().extend(made);
+        self.check()
     }
 
     /// From now on pipelines are made there.

@@ -194,7 +194,7 @@ impl Gpu {
         layout.clone()
     }
 
-    fn pipeline(&self, call: &Call, layout: &Layout) -> Rc<wgpu::ComputePipeline> {
+    pub(super) fn pipeline(&self, call: &Call, layout: &Layout) -> Rc<wgpu::ComputePipeline> {
         if let Some(pipeline) = self.inner.pipelines.borrow().get(&call.source) {
             return pipeline.clone();
         }

@@ -66,7 +66,7 @@ async fn fastest(gpu: &Gpu, shape: &Shape, in_time: impl Fn() -> bool) -> Result
     let tiles = candidates(gpu, shape);
     let product = Product::new(gpu, &shape.sample());
     let all = || tiles.iter().for_each(|&tile| drop(gemm_on(tile, &product.args())));
-    gpu.prepare_silently(all).await;
+    gpu.prepare_silently(all).await?;
     let mut best = (f64::INFINITY, Tile::SQUARE);
     for tile in tiles {
         let (plan, _) = gpu.record("tune", || gemm_on(tile, &product.args()));

@@ -121,7 +121,7 @@ impl Decoders {
         let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
         let scale = gpu.upload("scale", &[4], Storage::F32, &[0.0, self.vae.latent_scale(), 0.0, 0.0]);
         let decode = || self.picture(&latents, &scale, tiled).keep();
-        gpu.prepare(decode).await;
+        gpu.prepare(decode).await?;
         let (plan, rgba) = gpu.record("vae decode", decode);
         plan.run();
         rgba.read_bytes().await
@@ -149,7 +149,7 @@ impl Decoders {
         let pixels = to_nhwc(picture, 3, height * width);
         let picture = gpu.upload("picture", &[1, height, width, 4], gpu.storage(), &pixels);
         let encode = || encoder.encode(&picture).keep();
-        gpu.prepare(encode).await;
+        gpu.prepare(encode).await?;
         let (plan, moments) = gpu.record("vae encode", encode);
         plan.run();
         let (moments, pixels) = (moments.read().await?, height / 8 * (width / 8));
@@ -162,7 +162,7 @@ impl Decoders {
         let (gpu, taesd) = (&self.gpu, needed_taesd(self.taesd.as_ref())?);
         let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
         let decode = || image_from_unit(&taesd.decode(&latents)).keep();
-        gpu.prepare(decode).await;
+        gpu.prepare(decode).await?;
         let (plan, rgba) = gpu.record("taesd", decode);
         plan.run();
         rgba.read_bytes().await

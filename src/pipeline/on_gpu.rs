@@ -215,7 +215,7 @@ impl OnGpuCanvas {
             evaluate(0..count, start.rescale);
             start.plain.clone().map(|prompts| evaluate(prompts, None))
         })
-        .await;
+        .await?;
         let (plan, ()) = gpu.record("unet step", || evaluate(0..count, start.rescale));
         let without = |prompts| gpu.record_beside(&plan, "unet step without guidance", || evaluate(prompts, None)).0;
         let plain = start.plain.clone().map(without);

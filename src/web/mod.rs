@@ -60,7 +60,8 @@ impl Engine {
         let (device, options) = opening::options(&options).map_err(to_js)?;
         let sources = sources::from_js(&files).map_err(to_js)?;
         let sd = opening::open(device, sources, options).await.map_err(to_js)?;
-        if let Some(gpu) = sd.gpu() {
+        // A software adapter computes where the background is compiled, and browsers give that less of the processors.
+        if let Some(gpu) = sd.gpu().filter(|gpu| !gpu.adapter().software) {
             preparing::compile_in_background(gpu);
         }
         Ok(Engine { sd: Some(Rc::new(sd.into())) })

@@ -96,7 +96,7 @@ impl TextEncoder {
             rows.keep()
         };
         tune(gpu, encode).await?;
-        gpu.prepare(encode).await;
+        gpu.prepare(encode).await?;
         let (plan, bank) = gpu.record("clip", encode);
         plan.run();
         // What did not work is not remembered.
