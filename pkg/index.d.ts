@@ -127,8 +127,8 @@ export interface LoadOptions {
    */
   store?: boolean;
   /**
-   * Whether the fastest kernels are measured on this GPU before the first picture of a size: a few seconds each for the UNet, the
-   * VAE and the text encoder, told by `prepare` events. What was found is kept in the browser for the next visit. Without it, kernels
+   * Whether the fastest kernels are measured on this GPU before the first picture of a size: a few seconds each for the text
+   * encoder, the UNet and the VAE, told by `prepare` events. What was found is kept in the browser for the next visit. Without it, kernels
    * are those that should suit a GPU of this vendor. Software adapters have nothing to measure. Default: `true`.
    */
   tune?: boolean;
@@ -608,8 +608,8 @@ export interface GenerateControl {
 export type GenerateEvent =
   | {
       /**
-       * The GPU is being prepared, before the first picture of a size, with a model, and in each of its stages: kernels are
-       * compiled, or measured (see {@link LoadOptions.tune}).
+       * The GPU is being prepared, before each stage of the first picture of a size: kernels are compiled, or measured (see
+       * {@link LoadOptions.tune}).
        */
       type: 'prepare';
       what: 'kernels' | 'measure';
@@ -636,7 +636,7 @@ export type GenerateEvent =
       step: number;
       steps: number;
       msPerStep: number;
-      /** Seconds left for the steps; `null` after the first one, which also compiles shaders. */
+      /** Seconds left for the steps; `null` after the first one, which takes longer than the others. */
       etaSeconds: number | null;
       /**
        * What the picture is going to be, where {@link GenerateControl.preview} asks for it: a pixel for every 8×8 of it, or all.

@@ -308,7 +308,7 @@ async function allSteps(id, generation, preview, pass) {
   }
 }
 
-// The first step also compiles the shaders, so the time left is told from the second on.
+// The first step also warms up, so the time left is told from the second on.
 function stepClock(steps) {
   let last = performance.now();
   let first = null;

@@ -1,4 +1,4 @@
-//! What the recording of a plan would wait for, done before it and all at once: its pipelines.
+//! What the recording of a plan would wait for, done before it and told: its pipelines.
 
 use std::collections::BTreeMap;
 #[cfg(target_arch = "wasm32")]
@@ -54,7 +54,10 @@ impl Gpu {
     /// # Errors
     /// A lost device, or a kernel that cannot be compiled.
     pub async fn prepare<T>(&self, calls: impl FnOnce() -> T) -> Result<()> {
-        let gpu = self.clone();
+        if self.inner.count_only {
+            return Ok(());
+        }
+        let (calls, gpu) = (self.rehearse(calls), self.clone());
         self.make_all(calls, Rc::new(move |done, total| gpu.tell(Preparing::Kernels, done, total))).await
     }
 
@@ -63,14 +66,11 @@ impl Gpu {
     /// # Errors
     /// As for [`prepare`](Self::prepare).
     pub async fn prepare_silently<T>(&self, calls: impl FnOnce() -> T) -> Result<()> {
+        let calls = self.rehearse(calls);
         self.make_all(calls, Rc::new(|_, _| ())).await
     }
 
-    async fn make_all<T>(&self, calls: impl FnOnce() -> T, count: Count) -> Result<()> {
-        if self.inner.count_only {
-            return Ok(());
-        }
-        let calls = self.rehearse(calls);
+    async fn make_all(&self, calls: Vec<Call>, count: Count) -> Result<()> {
         let mut open: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.source.as_str(), call)).collect();
         open.retain(|source, _| !self.inner.pipelines.borrow().contains_key(*source));
         if open.is_empty() {

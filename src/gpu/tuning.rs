@@ -4,12 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::Gpu;
 
 /// A device's measurements, as they are kept from one visit to the next.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// The device, the storage and the version of this library they were made with.
     pub device: String,
@@ -20,12 +20,17 @@ pub struct Table {
 impl Table {
     /// As JSON.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        let variants: Map<String, Value> =
+            self.variants.iter().map(|(problem, variant)| (problem.clone(), variant.as_str().into())).collect();
+        json!({ "device": self.device, "variants": variants }).to_string()
     }
 
     /// From JSON; `None` if it is none of ours: then it is measured again.
     pub fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let table: Value = serde_json::from_str(text).ok()?;
+        let variant = |(problem, variant): (&String, &Value)| Some((problem.clone(), variant.as_str()?.to_string()));
+        let variants = table.get("variants")?.as_object()?.iter().map(variant).collect::<Option<_>>()?;
+        Some(Self { device: table.get("device")?.as_str()?.to_string(), variants })
     }
 }
 

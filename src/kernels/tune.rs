@@ -28,9 +28,14 @@ pub async fn tune<T>(gpu: &Gpu, calls: impl FnOnce() -> T) -> Result<()> {
     if !gpu.measuring() || gpu.adapter().software {
         return Ok(());
     }
+    let problems = gpu.survey(calls);
+    // What is the same for all networks is compiled once: it is much of what the page downloads.
+    measure(gpu, problems.iter().filter_map(|(name, _)| Shape::named(name)).collect()).await
+}
+
+async fn measure(gpu: &Gpu, shapes: Vec<Shape>) -> Result<()> {
     let begun = Instant::now();
     let in_time = || begun.elapsed().as_secs_f64() < SECONDS;
-    let shapes: Vec<Shape> = gpu.survey(calls).iter().filter_map(|(name, _)| Shape::named(name)).collect();
     let mut measured: Vec<(Shape, Tile)> = Vec::new();
     for (i, shape) in shapes.iter().enumerate() {
         let tile = if in_time() {
