@@ -1,6 +1,5 @@
 //! What the recording of a plan would wait for, done before it and told: its pipelines.
 
-use std::collections::BTreeMap;
 #[cfg(target_arch = "wasm32")]
 use std::pin::Pin;
 use std::rc::Rc;
@@ -53,11 +52,11 @@ impl Gpu {
     ///
     /// # Errors
     /// A lost device, or a kernel that cannot be compiled.
-    pub async fn prepare<T>(&self, calls: impl FnOnce() -> T) -> Result<()> {
+    pub async fn prepare<T>(&self, calls: impl Fn() -> T) -> Result<()> {
         if self.inner.count_only {
             return Ok(());
         }
-        let (calls, gpu) = (self.rehearse(calls), self.clone());
+        let (calls, gpu) = (self.rehearse(&|| drop(calls())), self.clone());
         self.make_all(calls, Rc::new(move |done, total| gpu.tell(Preparing::Kernels, done, total))).await
     }
 
@@ -65,19 +64,24 @@ impl Gpu {
     ///
     /// # Errors
     /// As for [`prepare`](Self::prepare).
-    pub async fn prepare_silently<T>(&self, calls: impl FnOnce() -> T) -> Result<()> {
-        let calls = self.rehearse(calls);
+    pub async fn prepare_silently<T>(&self, calls: impl Fn() -> T) -> Result<()> {
+        let calls = self.rehearse(&|| drop(calls()));
         self.make_all(calls, Rc::new(|_, _| ())).await
     }
 
     async fn make_all(&self, calls: Vec<Call>, count: Count) -> Result<()> {
-        let mut open: BTreeMap<&str, &Call> = calls.iter().map(|call| (call.source.as_str(), call)).collect();
-        open.retain(|source, _| !self.inner.pipelines.borrow().contains_key(*source));
+        let mut open: Vec<&Call> = Vec::new();
+        for call in &calls {
+            let known = self.inner.pipelines.borrow().contains_key(&call.source);
+            if !known && !open.iter().any(|other| other.source == call.source) {
+                open.push(call);
+            }
+        }
         if open.is_empty() {
             return Ok(());
         }
         count(0, open.len());
-        self.make(open.into_values().collect(), count).await
+        self.make(open, count).await
     }
 
     /// On threads, as many as there are processors.
@@ -126,8 +130,9 @@ impl Gpu {
         let wanted: Vec<_> = wanted.collect();
         let ask = || wanted.iter().map(|(call, module, layout)| pipeline(device, call.name, module, &layout.pipeline));
         background(&|| ask().for_each(drop), count).await;
-        let made = calls.iter().map(|call| call.source.clone()).zip(ask().map(Rc::new));
-        self.inner.pipelines.borrow_mut().extend(made);
+        for (call, pipeline) in calls.iter().zip(ask()) {
+            self.inner.pipelines.borrow_mut().insert(call.source.clone(), Rc::new(pipeline));
+        }
         self.check()
     }
 

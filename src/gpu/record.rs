@@ -91,7 +91,7 @@ impl Gpu {
     }
 
     /// The kernels that `calls` calls; nothing is computed or takes memory.
-    pub(super) fn rehearse<T>(&self, calls: impl FnOnce() -> T) -> Vec<Call> {
+    pub(super) fn rehearse(&self, calls: &dyn Fn()) -> Vec<Call> {
         let outer = self.inner.recording.replace(Some(Recording::default()));
         assert!(outer.is_none(), "recordings do not nest");
         calls();

@@ -37,10 +37,10 @@ impl Gpu {
         if time > LONG || time > most * repeats as f64 {
             return Ok(time / repeats as f64);
         }
-        let mut times =
-            [time, self.measure(plan, repeats).await? - answer, self.measure(plan, repeats).await? - answer];
-        times.sort_by(f64::total_cmp);
-        Ok(times[1] / repeats as f64)
+        let (second, third) = (self.measure(plan, repeats).await?, self.measure(plan, repeats).await?);
+        let [a, b, c] = [time, second - answer, third - answer];
+        let median = a.min(b).max(a.max(b).min(c));
+        Ok(median / repeats as f64)
     }
 
     fn has_timestamps(&self) -> bool {

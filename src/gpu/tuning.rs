@@ -20,17 +20,21 @@ pub struct Table {
 impl Table {
     /// As JSON.
     pub fn to_json(&self) -> String {
-        let variants: Map<String, Value> =
-            self.variants.iter().map(|(problem, variant)| (problem.clone(), variant.as_str().into())).collect();
+        let mut variants = Map::new();
+        for (problem, variant) in &self.variants {
+            variants.insert(problem.clone(), variant.as_str().into());
+        }
         json!({ "device": self.device, "variants": variants }).to_string()
     }
 
     /// From JSON; `None` if it is none of ours: then it is measured again.
     pub fn from_json(text: &str) -> Option<Self> {
-        let table: Value = serde_json::from_str(text).ok()?;
-        let variant = |(problem, variant): (&String, &Value)| Some((problem.clone(), variant.as_str()?.to_string()));
-        let variants = table.get("variants")?.as_object()?.iter().map(variant).collect::<Option<_>>()?;
-        Some(Self { device: table.get("device")?.as_str()?.to_string(), variants })
+        let read: Value = serde_json::from_str(text).ok()?;
+        let mut table = Self { device: read.get("device")?.as_str()?.to_string(), ..Self::default() };
+        for (problem, variant) in read.get("variants")?.as_object()? {
+            table.variants.insert(problem.clone(), variant.as_str()?.to_string());
+        }
+        Some(table)
     }
 }
 
@@ -91,7 +95,9 @@ impl Gpu {
     pub fn use_table(&self, table: Table) -> bool {
         let ours = table.device == self.tuned_for();
         if ours {
-            self.inner.tuning.variants.borrow_mut().extend(table.variants);
+            for (problem, variant) in table.variants {
+                self.note_fastest(problem, variant);
+            }
         }
         ours
     }
@@ -127,13 +133,16 @@ impl Gpu {
 
     /// The problems that `calls` poses and the table does not know, with their multiplications and additions, the most
     /// first. Nothing is computed or takes memory.
-    pub fn survey<T>(&self, calls: impl FnOnce() -> T) -> Vec<(String, u64)> {
+    pub fn survey<T>(&self, calls: impl Fn() -> T) -> Vec<(String, u64)> {
         self.inner.tuning.survey.replace(Some(BTreeMap::new()));
-        self.rehearse(calls);
+        self.rehearse(&|| drop(calls()));
         let asked = self.inner.tuning.survey.take().unwrap_or_default();
         let known = self.inner.tuning.variants.borrow();
-        let mut open: Vec<_> = asked.into_iter().filter(|(problem, _)| !known.contains_key(problem)).collect();
-        open.sort_by_key(|(_, flops)| std::cmp::Reverse(*flops));
+        let mut open: Vec<(String, u64)> = Vec::new();
+        for (problem, flops) in asked.into_iter().filter(|(problem, _)| !known.contains_key(problem)) {
+            let at = open.partition_point(|(_, more)| *more >= flops);
+            open.insert(at, (problem, flops));
+        }
         open
     }
 }

@@ -24,7 +24,7 @@ const DEEP: usize = 1024;
 ///
 /// # Errors
 /// Out of memory, a lost device, or a refused command.
-pub async fn tune<T>(gpu: &Gpu, calls: impl FnOnce() -> T) -> Result<()> {
+pub async fn tune<T>(gpu: &Gpu, calls: impl Fn() -> T) -> Result<()> {
     if !gpu.measuring() || gpu.adapter().software {
         return Ok(());
     }
