@@ -126,6 +126,12 @@ export interface LoadOptions {
    * all the same, and a {@link LoadProgress.note} says so. Default: `true`.
    */
   store?: boolean;
+  /**
+   * Whether the fastest kernels are measured on this GPU before the first picture of a size: a few seconds each for the text
+   * encoder, the UNet and the VAE, told by `prepare` events. What was found is kept in the browser for the next visit. Without it, kernels
+   * are those that should suit a GPU of this vendor. Software adapters have nothing to measure. Default: `true`.
+   */
+  tune?: boolean;
 }
 
 /** Where pictures are computed. `cpu` is WebAssembly on one thread: for small models, slowly. */
@@ -606,6 +612,18 @@ export interface GenerateControl {
 /** What happens while a picture is made. */
 export type GenerateEvent =
   | {
+      /**
+       * The GPU is being prepared, before each stage of the first picture of a size: kernels are compiled, or measured (see
+       * {@link LoadOptions.tune}).
+       */
+      type: 'prepare';
+      what: 'kernels' | 'measure';
+      /** How many of them are done. */
+      done: number;
+      /** How many there are. */
+      total: number;
+    }
+  | {
       /** The prompts have been read. */
       type: 'tokens';
       positive: Omit<TokenInfo, 'warnings'>;
@@ -623,7 +641,7 @@ export type GenerateEvent =
       step: number;
       steps: number;
       msPerStep: number;
-      /** Seconds left for the steps; `null` after the first one, which also compiles shaders. */
+      /** Seconds left for the steps; `null` after the first one, which takes longer than the others. */
       etaSeconds: number | null;
       /**
        * What the picture is going to be, where {@link GenerateControl.preview} asks for it: a pixel for every 8×8 of it, or all.

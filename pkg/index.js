@@ -92,7 +92,7 @@ export class StableDiffusion {
   }
 
   static async load(source, options = {}) {
-    const { onProgress, signal, device, dtype, powerPreference, store = true } = known(options, LOAD_OPTIONS);
+    const { onProgress, signal, device, dtype, powerPreference, store = true, tune = true } = known(options, LOAD_OPTIONS);
     signal?.throwIfAborted();
     const files = await filesOf(source);
     signal?.throwIfAborted();
@@ -100,7 +100,7 @@ export class StableDiffusion {
     const onEvent = withRate(onProgress);
     try {
       const engine = defined({ device, dtype, powerPreference });
-      const model = await worker.call('open', { files, store, options: engine }, { signal, onEvent });
+      const model = await worker.call('open', { files, store, tune, options: engine }, { signal, onEvent });
       return new this(worker, model);
     } catch (error) {
       // The half-loaded model goes with its worker, at once and with all its GPU memory.
@@ -435,7 +435,7 @@ function withRate(onProgress) {
   };
 }
 
-const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference', 'store'];
+const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference', 'store', 'tune'];
 const EMBEDDING_OPTIONS = ['name'];
 const VAE_OPTIONS = ['onProgress', 'signal', 'store'];
 const STORE_OPTIONS = ['onProgress', 'signal', 'kind'];

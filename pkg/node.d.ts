@@ -34,7 +34,7 @@ export interface StableDiffusion extends BrowserStableDiffusion {
 export const StableDiffusion: {
   /**
    * Loads a model into a thread of its own. A string that begins with `http:` or `https:` is a URL, any other is the path of
-   * a checkpoint or of a diffusers folder.
+   * a checkpoint or of a diffusers folder. What is measured on the GPU (`tune`) is not kept for the next program.
    */
   load(source: Path | ModelSource, options?: LoadOptions): Promise<StableDiffusion>;
 };

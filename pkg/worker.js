@@ -6,6 +6,7 @@
 //
 // A worker without a model reads and writes recipes, looks at models, and brings them into the store.
 
+import { keepMeasurements, readMeasurements } from './store/measurements.js';
 import { bringIn, stopTransfers, withFiles } from './store/transfers.js';
 
 let engine = null;
@@ -14,6 +15,8 @@ let jobs = Promise.resolve();
 let jobsLeft = 0;
 let hashed = true;
 let modelBytes = 0;
+let making = null; // the call whose picture is being made
+let measured; // what is kept of what the engine has measured
 const waiting = [];
 const aborted = new Set();
 const unseen = new Set(); // calls whose last preview the page has not looked at yet
@@ -129,7 +132,7 @@ function stopIfAborted(id) {
   if (aborted.has(id)) throw Object.assign(new Error('Stopped.'), { code: 'ABORTED' });
 }
 
-async function open({ id, files, options, store }) {
+async function open({ id, files, options, store, tune }) {
   const report = (phase) => {
     self.postMessage({ id, event: { phase, loaded: engine?.loaded ?? 0, total: engine?.total ?? 0 } });
   };
@@ -140,6 +143,8 @@ async function open({ id, files, options, store }) {
     const needs = await turn(() => wasm.modelNeeds(sources, { dtype: options.dtype }));
     self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs } });
     engine = await turn(() => wasm.Engine.open(sources, options));
+    engine.listen(tellPrepared);
+    if (tune) await tuneEngine();
     await loadAll(id, () => { if (!arriving()) report('load'); });
     opened = sources;
   });
@@ -148,6 +153,25 @@ async function open({ id, files, options, store }) {
   hashed = opened.some(({ isStored }) => isStored === false);
   modelBytes = engine.total;
   return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
+}
+
+function tellPrepared(what, done, total) {
+  if (making !== null) self.postMessage({ id: making, event: { type: 'prepare', what, done, total } });
+}
+
+// The engine measures before the first picture of a size, but for what it knows from an earlier visit.
+async function tuneEngine() {
+  const device = engine.tunedFor();
+  if (device === undefined) return;
+  measured = await readMeasurements(device);
+  engine.tune(measured);
+}
+
+async function keepMeasured() {
+  const text = engine.measurements();
+  if (text === undefined || text === measured) return;
+  measured = text;
+  await keepMeasurements(engine.tunedFor(), text);
 }
 
 async function openVae({ id, files, store }) {
@@ -221,8 +245,11 @@ async function importEngine() {
 async function generate({ id, options, hires, preview }) {
   stopIfAborted(id);
   const began = performance.now();
-  let generation = await turn(() => engine.start(options));
+  making = id;
+  let generation;
   try {
+    generation = await turn(() => engine.start(options));
+    await keepMeasured();
     const { steps, seed, warnings, pictures } = generation;
     const tokens = (prompt) => {
       const { windows, tokens: count, used } = engine.tokens(prompt ?? '', options.promptSyntax);
@@ -255,11 +282,13 @@ async function generate({ id, options, hires, preview }) {
       const [ownSeed, variationSeed] = generation.seedsOf(i);
       images.push({ png: await turn(() => generation.image(i)), seeds: { seed: ownSeed, variationSeed } });
     }
+    await keepMeasured();
     const seconds = (performance.now() - began) / 1000;
     return { images, params: { steps, width, height }, warnings, seconds };
   } finally {
+    making = null;
     unseen.delete(id);
-    generation.free();
+    generation?.free();
   }
 }
 
@@ -279,7 +308,7 @@ async function allSteps(id, generation, preview, pass) {
   }
 }
 
-// The first step also compiles the shaders, so the time left is told from the second on.
+// The first step also warms up, so the time left is told from the second on.
 function stepClock(steps) {
   let last = performance.now();
   let first = null;

@@ -21,7 +21,7 @@ const MAY_BE_ZERO: [&str; 11] = [
 ];
 
 /// Bindings that are there only where a switch is on, by the names of their variables.
-const OPTIONAL: [(&str, &[&str]); 7] = [
+const OPTIONAL: [(&str, &[&str]); 8] = [
     ("TWO_INPUTS", &["a2", "x2", "moments2"]),
     ("BIAS", &["bias"]),
     ("ROW_BIAS", &["row_bias", "step"]),
@@ -29,6 +29,7 @@ const OPTIONAL: [(&str, &[&str]); 7] = [
     ("NORMAL", &["row_moments", "affine"]),
     ("MEASURE", &["moments"]),
     ("REDUCE", &["partials"]),
+    ("PROMPTS", &["lengths"]),
 ];
 
 type Values = Vec<(&'static str, Value)>;

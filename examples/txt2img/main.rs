@@ -12,7 +12,7 @@ use args::{Args, hires, params};
 use clap::Parser;
 use wordbrush::files::Source;
 use wordbrush::files::source::DiskSource;
-use wordbrush::gpu::{Options, Storage, Table};
+use wordbrush::gpu::{Gpu, Options, Storage, Table};
 use wordbrush::pipeline::{Generation, Params, StableDiffusion};
 use wordbrush::samplers::torch_randn;
 use wordbrush::{Code, Error, Result};
@@ -55,7 +55,14 @@ async fn run(args: &Args) -> Result<()> {
         add_embeddings(&mut sd, folder)?;
     }
 
-    let mut generation = start(&sd, &params, !args.no_tune).await?;
+    if let Some(gpu) = sd.gpu().filter(|_| !args.no_tune) {
+        if let Some(table) = Table::load() {
+            gpu.use_table(table);
+        }
+        gpu.set_measuring(true);
+    }
+    let known = sd.gpu().map(Gpu::table);
+    let mut generation = sd.start(&params).await?;
     for warning in generation.warnings() {
         eprintln!("warning: {}", warning.message);
     }
@@ -85,6 +92,9 @@ async fn run(args: &Args) -> Result<()> {
     let images = generation.images(&sd).await?;
     if let Some(gpu) = sd.gpu() {
         eprintln!("GPU memory: {} MB at most", gpu.peak() / 1_000_000);
+        if known.is_some_and(|known| known != gpu.table()) {
+            gpu.table().save().unwrap_or_else(|e| eprintln!("the measurements are not kept: {e}"));
+        }
     }
     while sd.hash().await? {}
     for (i, image) in images.iter().enumerate() {
@@ -94,21 +104,6 @@ async fn run(args: &Args) -> Result<()> {
         write(&path, &image.png_with(&generation.recipe_of(i, &sd))?)?;
     }
     Ok(())
-}
-
-/// Begins the picture with what was measured on this GPU before, or measures it and keeps it.
-async fn start(sd: &StableDiffusion, params: &Params, tune: bool) -> Result<Generation> {
-    let Some(gpu) = sd.gpu().filter(|_| tune) else { return sd.start(params).await };
-    if let Some(table) = Table::load() {
-        gpu.use_table(table);
-    }
-    gpu.set_measuring(true);
-    let known = gpu.table();
-    let generation = sd.start(params).await?;
-    if gpu.table() != known {
-        gpu.table().save().unwrap_or_else(|e| eprintln!("the measurements are not kept: {e}"));
-    }
-    Ok(generation)
 }
 
 fn storage(name: &str) -> Result<Storage> {

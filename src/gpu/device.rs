@@ -13,6 +13,7 @@ use super::Storage;
 use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
 use super::pace::Pace;
+use super::prepare::Listener;
 use super::record::Recording;
 use super::tuning::Tuning;
 use super::vendor::Vendor;
@@ -39,7 +40,7 @@ pub struct Options {
 /// What the adapter says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
-    /// Name or description; empty where a browser tells nothing.
+    /// Name or description, or a browser's words for vendor and architecture; empty where it tells nothing.
     pub name: String,
     /// The API under wgpu: `Vulkan`, `Metal`, `Dx12`, `BrowserWebGpu`.
     pub backend: String,
@@ -75,6 +76,9 @@ pub(super) struct Inner {
     /// How many buffers will be made until the one that is refused.
     pub refused_in: Cell<Option<usize>>,
     pub tuning: Tuning,
+    pub listener: RefCell<Option<Listener>>,
+    #[cfg(target_arch = "wasm32")]
+    pub background: RefCell<Option<super::prepare::Background>>,
     /// When the first plan was sent that nobody waited for yet, and the work sent since.
     pending: Cell<Option<(Instant, u64)>>,
     failure: Arc<Mutex<Option<Error>>>,
@@ -151,7 +155,12 @@ impl Gpu {
             })
             .await
             .map_err(|e| no_gpu(&e.to_string()))?;
-        described.vendor = Vendor::told_by(&device).unwrap_or(vendor);
+        if let Some((vendor, model)) = Vendor::told_by(&device) {
+            described.vendor = vendor;
+            if described.name.is_empty() {
+                described.name = model.trim().to_string();
+            }
+        }
         let pace = Pace::unknown(described.software);
         let pace = options.dispatch.map_or(pace, |most| pace.cut_to(most));
         let gpu = Self::assemble((device, queue), described, (storage, pace), options.count_only);
@@ -192,6 +201,9 @@ impl Gpu {
                 pace: Cell::new(pace),
                 refused_in: Cell::default(),
                 tuning: Tuning::default(),
+                listener: RefCell::default(),
+                #[cfg(target_arch = "wasm32")]
+                background: RefCell::default(),
                 pending: Cell::default(),
                 failure,
             }),

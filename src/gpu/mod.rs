@@ -10,6 +10,7 @@ mod device;
 mod launch;
 mod pace;
 mod plan;
+mod prepare;
 mod record;
 mod shader;
 mod tensor;
@@ -21,6 +22,9 @@ pub use counts::{Counted, Dispatch, Traffic};
 pub use device::{Adapter, Gpu, Options};
 pub use pace::Pace;
 pub use plan::{Plan, Stats};
+#[cfg(target_arch = "wasm32")]
+pub use prepare::Background;
+pub use prepare::{Count, Listener, Preparing};
 pub use record::Kernel;
 pub use shader::{Value, header, without};
 pub use tensor::{Storage, Tensor};

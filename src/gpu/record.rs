@@ -41,10 +41,10 @@ pub struct Kernel<'a> {
 }
 
 /// A call as it waits for the plan to be finished.
-struct Call {
-    name: &'static str,
+pub(super) struct Call {
+    pub name: &'static str,
     class: &'static str,
-    source: String,
+    pub source: String,
     read: Vec<Option<View>>,
     write: Vec<Option<View>>,
     uniform: Option<Vec<u32>>,
@@ -88,6 +88,14 @@ impl Gpu {
         let result = calls();
         let recording = self.inner.recording.take().unwrap_or_default();
         (recording.finish(self, label, beside.map_or(&[], Plan::slabs)), result)
+    }
+
+    /// The kernels that `calls` calls; nothing is computed or takes memory.
+    pub(super) fn rehearse(&self, calls: &dyn Fn()) -> Vec<Call> {
+        let outer = self.inner.recording.replace(Some(Recording::default()));
+        assert!(outer.is_none(), "recordings do not nest");
+        calls();
+        self.inner.recording.take().unwrap_or_default().calls
     }
 
     /// A tensor for a kernel's result.
@@ -144,7 +152,7 @@ impl Gpu {
             .map_or(Storage::F32, |tensor| tensor.storage())
     }
 
-    fn layout(&self, call: &Call) -> Rc<Layout> {
+    pub(super) fn layout(&self, call: &Call) -> Rc<Layout> {
         let present = |views: &[Option<View>]| views.iter().map(Option::is_some).collect::<Vec<bool>>();
         let (read, write) = (present(&call.read), present(&call.write));
         let key = Present { read, write, uniform: call.uniform.is_some(), origin: call.cut.is_some() };
@@ -186,30 +194,43 @@ impl Gpu {
         layout.clone()
     }
 
-    fn pipeline(&self, call: &Call, layout: &Layout) -> Rc<wgpu::ComputePipeline> {
+    pub(super) fn pipeline(&self, call: &Call, layout: &Layout) -> Rc<wgpu::ComputePipeline> {
         if let Some(pipeline) = self.inner.pipelines.borrow().get(&call.source) {
             return pipeline.clone();
         }
         let device = &self.inner.device;
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(call.name),
-            source: wgpu::ShaderSource::Wgsl(call.source.as_str().into()),
-        });
-        let pipeline = Rc::new(device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(call.name),
-            layout: Some(&layout.pipeline),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Kernels write their workgroup memory before they read it.
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        }));
+        let module = module(device, call.name, &call.source);
+        let pipeline = Rc::new(pipeline(device, call.name, &module, &layout.pipeline));
         self.inner.pipelines.borrow_mut().insert(call.source.clone(), pipeline.clone());
         pipeline
     }
+}
+
+/// A kernel's text on its way to the device.
+pub(super) fn module(device: &wgpu::Device, name: &str, source: &str) -> wgpu::ShaderModule {
+    let source = wgpu::ShaderSource::Wgsl(source.into());
+    device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(name), source })
+}
+
+/// The kernel compiled.
+pub(super) fn pipeline(
+    device: &wgpu::Device,
+    name: &str,
+    module: &wgpu::ShaderModule,
+    layout: &wgpu::PipelineLayout,
+) -> wgpu::ComputePipeline {
+    device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(name),
+        layout: Some(layout),
+        module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Kernels write their workgroup memory before they read it.
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    })
 }
 
 impl Call {

@@ -115,16 +115,21 @@ pub fn header(storage: Storage, constants: &[(&'static str, Value)], params: &[(
     text(&Header { storage, out: storage, constants, params, binding: None, origin: None })
 }
 
-/// WGSL without the bindings that are `absent`: their declarations become private arrays of one element, which nothing reads
-/// or writes where the switches that belong to them are off, so that the rest of the text still compiles.
+/// WGSL without the bindings that are `absent`: their declarations become arrays of one element, which nothing reads or writes where
+/// the switches that belong to them are off, so that the rest of the text still compiles. What is only read is constant, for a
+/// private variable is another in each thread, and barriers must not depend on one: Tint looks at them whatever the switches are.
 ///
 /// The lines that declare bindings all have one form: `@group(0) @binding(3) var<storage, read> name: array<type>;`.
 pub fn without(wgsl: &str, absent: impl Fn(usize) -> bool) -> String {
     let line = |line: &str| {
         let declared = line.strip_prefix("@group(0) @binding(").and_then(|rest| {
-            let (number, rest) = rest.split_once(") var<storage")?;
-            let (declaration, _) = rest.split_once("> ")?.1.split_once(">;")?;
-            absent(number.parse().ok()?).then(|| format!("var<private> {declaration}, 1>;\n"))
+            let (number, rest) = rest.split_once(") var<storage, ")?;
+            let (access, rest) = rest.split_once("> ")?;
+            let (name, kind) = rest.split_once(">;")?.0.split_once(": ")?;
+            absent(number.parse().ok()?).then(|| match access {
+                "read" => format!("const {name} = {kind}, 1>();\n"),
+                _ => format!("var<private> {name}: {kind}, 1>;\n"),
+            })
         });
         declared.unwrap_or_else(|| format!("{line}\n"))
     };

@@ -8,34 +8,48 @@ use super::{Gpu, Plan};
 
 /// A measurement lasts at least this long, if the repetitions allow: browsers round timestamps to a tenth of a millisecond.
 const SECONDS: f64 = 0.004;
-const MOST_REPEATS: usize = 64;
+/// The same by the clock, which also runs while an answer is on its way.
+const SECONDS_BY_CLOCK: f64 = 0.02;
+const MOST_REPEATS: usize = 256;
+/// What takes so long is measured once.
+const LONG: f64 = 0.1;
 
 impl Gpu {
     /// Seconds that a plan takes on the device: the median of three measurements, each of enough repetitions to be seen. By
-    /// timestamps where the device has them; else by the clock, from sending to the answer. A plan that takes more than
-    /// `most` is measured once.
+    /// timestamps where the device has them; else by the clock, less what the device takes to answer when there is nothing to
+    /// do. A plan that takes more than `most` is measured once.
     ///
     /// # Errors
     /// Out of memory, a lost device, or a refused command.
     pub async fn seconds(&self, plan: &Plan, most: f64) -> Result<f64> {
         // The first time a driver may still be compiling.
         self.measure(plan, 1).await?;
-        let once = self.measure(plan, 1).await?;
-        if once > most {
-            return Ok(once);
+        let (enough, answer) =
+            if self.has_timestamps() { (SECONDS, 0.0) } else { (SECONDS_BY_CLOCK, self.measure(plan, 0).await?) };
+        let mut repeats = 1;
+        let mut time = self.measure(plan, repeats).await? - answer;
+        while time < enough / 2.0 && repeats < MOST_REPEATS && time <= most * repeats as f64 {
+            // A time that was rounded to nothing says little.
+            let factor = enough / time.max(enough / 16.0);
+            repeats = ((repeats as f64 * factor).ceil() as usize).min(MOST_REPEATS);
+            time = self.measure(plan, repeats).await? - answer;
         }
-        let repeats = ((SECONDS / once.max(1e-6)).ceil() as usize).clamp(1, MOST_REPEATS);
-        let mut times = [0.0; 3];
-        for time in &mut times {
-            *time = self.measure(plan, repeats).await? / repeats as f64;
+        if time > LONG || time > most * repeats as f64 {
+            return Ok(time / repeats as f64);
         }
-        times.sort_by(f64::total_cmp);
-        Ok(times[1])
+        let (second, third) = (self.measure(plan, repeats).await?, self.measure(plan, repeats).await?);
+        let [a, b, c] = [time, second - answer, third - answer];
+        let median = a.min(b).max(a.max(b).min(c));
+        Ok(median / repeats as f64)
+    }
+
+    fn has_timestamps(&self) -> bool {
+        self.inner.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
     async fn measure(&self, plan: &Plan, repeats: usize) -> Result<f64> {
         let device = &self.inner.device;
-        let stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
+        let stamps = self.has_timestamps().then(|| {
             let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
             let ty = wgpu::QueryType::Timestamp;
             let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("timing"), ty, count: 2 });

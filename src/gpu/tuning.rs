@@ -4,13 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::Gpu;
-use super::record::Recording;
 
 /// A device's measurements, as they are kept from one visit to the next.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     /// The device, the storage and the version of this library they were made with.
     pub device: String,
@@ -21,12 +20,21 @@ pub struct Table {
 impl Table {
     /// As JSON.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        let mut variants = Map::new();
+        for (problem, variant) in &self.variants {
+            variants.insert(problem.clone(), variant.as_str().into());
+        }
+        json!({ "device": self.device, "variants": variants }).to_string()
     }
 
     /// From JSON; `None` if it is none of ours: then it is measured again.
     pub fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let read: Value = serde_json::from_str(text).ok()?;
+        let mut table = Self { device: read.get("device")?.as_str()?.to_string(), ..Self::default() };
+        for (problem, variant) in read.get("variants")?.as_object()? {
+            table.variants.insert(problem.clone(), variant.as_str()?.to_string());
+        }
+        Some(table)
     }
 }
 
@@ -87,7 +95,9 @@ impl Gpu {
     pub fn use_table(&self, table: Table) -> bool {
         let ours = table.device == self.tuned_for();
         if ours {
-            self.inner.tuning.variants.borrow_mut().extend(table.variants);
+            for (problem, variant) in table.variants {
+                self.note_fastest(problem, variant);
+            }
         }
         ours
     }
@@ -123,16 +133,16 @@ impl Gpu {
 
     /// The problems that `calls` poses and the table does not know, with their multiplications and additions, the most
     /// first. Nothing is computed or takes memory.
-    pub fn survey<T>(&self, calls: impl FnOnce() -> T) -> Vec<(String, u64)> {
-        let outer = self.inner.recording.replace(Some(Recording::default()));
-        assert!(outer.is_none(), "recordings do not nest");
+    pub fn survey<T>(&self, calls: impl Fn() -> T) -> Vec<(String, u64)> {
         self.inner.tuning.survey.replace(Some(BTreeMap::new()));
-        calls();
-        self.inner.recording.take();
+        self.rehearse(&|| drop(calls()));
         let asked = self.inner.tuning.survey.take().unwrap_or_default();
         let known = self.inner.tuning.variants.borrow();
-        let mut open: Vec<_> = asked.into_iter().filter(|(problem, _)| !known.contains_key(problem)).collect();
-        open.sort_by_key(|(_, flops)| std::cmp::Reverse(*flops));
+        let mut open: Vec<(String, u64)> = Vec::new();
+        for (problem, flops) in asked.into_iter().filter(|(problem, _)| !known.contains_key(problem)) {
+            let at = open.partition_point(|(_, more)| *more >= flops);
+            open.insert(at, (problem, flops));
+        }
         open
     }
 }

@@ -28,16 +28,17 @@ impl Vendor {
         }
     }
 
-    /// In a browser, which gives its own name for the vendor; wgpu does not pass it on.
+    /// In a browser, which gives its own names for the vendor and the architecture; wgpu does not pass them on.
     #[cfg(target_arch = "wasm32")]
-    pub(super) fn told_by(device: &wgpu::Device) -> Option<Self> {
+    pub(super) fn told_by(device: &wgpu::Device) -> Option<(Self, String)> {
         let info = device.as_webgpu()?.adapter_info();
-        (!info.is_undefined()).then(|| Self::named(&info.vendor()))
+        (!info.is_undefined())
+            .then(|| (Self::named(&info.vendor()), format!("{} {}", info.vendor(), info.architecture())))
     }
 
     /// In a browser only.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn told_by(_: &wgpu::Device) -> Option<Self> {
+    pub(super) fn told_by(_: &wgpu::Device) -> Option<(Self, String)> {
         None
     }
 

@@ -7,6 +7,10 @@ use crate::gpu::{Gpu, Storage, Vendor};
 use super::gemm::{Gemm, Geometry};
 use super::tile::{MOST_SLICES, Memory, Tile};
 
+/// Multiplications and additions that are enough to measure a product: those of a convolution of the UNet's at 64×64 latents. The
+/// decoder has some of twenty times as many, which take as much more time and memory and say the same.
+const SAMPLE_FLOPS: u64 = 16_000_000_000;
+
 /// What of a product decides how fast a tile shape is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -49,6 +53,15 @@ impl Shape {
 
     pub fn flops(&self) -> u64 {
         self.sizes().iter().map(|&side| side as u64).product::<u64>() * 2
+    }
+
+    /// A part of it that is as fast per row, for measuring: fewer rows of the picture where there are very many.
+    pub fn sample(self) -> Self {
+        let [batch, height, width] = self.input;
+        let rows = (height as u64 * SAMPLE_FLOPS / self.flops().max(1)).max(1) as usize;
+        // A whole number of strides.
+        let rows = rows.next_multiple_of(4).min(height);
+        Self { input: [batch, rows, width], ..self }
     }
 
     /// What [`to_string`](fmt::Display) made.
@@ -146,6 +159,16 @@ mod tests {
         {
             assert_eq!(Tile::named(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_measured_takes_no_longer_than_a_large_convolution_of_the_unet() {
+        let unet = Shape { input: [2, 64, 64], channels: [320, 0], n: 320, filter: [3, 1, 1], normal: false };
+        assert_eq!(unet.sample(), unet);
+        let decoder = Shape { input: [1, 512, 512], channels: [256, 0], n: 256, ..unet };
+        assert_eq!(decoder.sample().input, [1, 28, 512]);
+        let tokens = Shape { input: [1, 1, 1 << 20], channels: [1280, 0], n: 1280, filter: [1, 1, 1], normal: true };
+        assert_eq!(tokens.sample(), tokens, "a picture one pixel high stays one");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use web_time::Instant;
 
 use crate::error::Result;
-use crate::gpu::{Gpu, Storage, Tensor};
+use crate::gpu::{Gpu, Preparing, Storage, Tensor};
 
 use super::choice::{Shape, fits};
 use super::gemm::{Activation, Gemm, Geometry, Normal, gemm_on};
@@ -11,7 +11,7 @@ use super::measured::{Measure, Measured, Moments, TILE};
 use super::tile::{Memory, Tile};
 
 /// Nothing new is measured after so many seconds: what is left is taken from what is most alike.
-const SECONDS: f64 = 4.0;
+const SECONDS: f64 = 3.0;
 
 /// Slices that are tried, where one product does not fill the device.
 const SLICES: [usize; 3] = [2, 4, 8];
@@ -24,20 +24,27 @@ const DEEP: usize = 1024;
 ///
 /// # Errors
 /// Out of memory, a lost device, or a refused command.
-pub async fn tune<T>(gpu: &Gpu, calls: impl FnOnce() -> T) -> Result<()> {
+pub async fn tune<T>(gpu: &Gpu, calls: impl Fn() -> T) -> Result<()> {
     if !gpu.measuring() || gpu.adapter().software {
         return Ok(());
     }
+    let problems = gpu.survey(calls);
+    // What is the same for all networks is compiled once: it is much of what the page downloads.
+    measure(gpu, problems.iter().filter_map(|(name, _)| Shape::named(name)).collect()).await
+}
+
+async fn measure(gpu: &Gpu, shapes: Vec<Shape>) -> Result<()> {
     let begun = Instant::now();
-    let shapes: Vec<Shape> = gpu.survey(calls).iter().filter_map(|(name, _)| Shape::named(name)).collect();
+    let in_time = || begun.elapsed().as_secs_f64() < SECONDS;
     let mut measured: Vec<(Shape, Tile)> = Vec::new();
-    for shape in shapes {
-        let tile = if begun.elapsed().as_secs_f64() < SECONDS {
-            let tile = fastest(gpu, &shape).await?;
-            measured.push((shape, tile));
+    for (i, shape) in shapes.iter().enumerate() {
+        let tile = if in_time() {
+            gpu.tell(Preparing::Measuring, i, shapes.len());
+            let tile = fastest(gpu, shape, in_time).await?;
+            measured.push((*shape, tile));
             Some(tile)
         } else {
-            nearest(&measured, &shape).filter(|&tile| fits(gpu, tile, &shape))
+            nearest(&measured, shape).filter(|&tile| fits(gpu, tile, shape))
         };
         if let Some(tile) = tile {
             gpu.note_fastest(shape.to_string(), tile.to_string());
@@ -59,14 +66,21 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
     tiles
 }
 
-async fn fastest(gpu: &Gpu, shape: &Shape) -> Result<Tile> {
-    let product = Product::new(gpu, shape);
+/// The fastest of those that could be measured `in_time`.
+async fn fastest(gpu: &Gpu, shape: &Shape, in_time: impl Fn() -> bool) -> Result<Tile> {
+    let tiles = candidates(gpu, shape);
+    let product = Product::new(gpu, &shape.sample());
+    let all = || tiles.iter().for_each(|&tile| drop(gemm_on(tile, &product.args())));
+    gpu.prepare_silently(all).await?;
     let mut best = (f64::INFINITY, Tile::SQUARE);
-    for tile in candidates(gpu, shape) {
+    for tile in tiles {
         let (plan, _) = gpu.record("tune", || gemm_on(tile, &product.args()));
         let seconds = gpu.seconds(&plan, 2.0 * best.0).await?;
         if seconds < best.0 {
             best = (seconds, tile);
+        }
+        if !in_time() {
+            break;
         }
     }
     Ok(best.1)

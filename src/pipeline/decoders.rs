@@ -2,8 +2,8 @@
 
 use crate::error::{Code, Error, Result};
 use crate::files::Checkpoint;
-use crate::gpu::{Gpu, Storage};
-use crate::kernels::{image, image_from_unit, scale_latents};
+use crate::gpu::{Gpu, Storage, Tensor};
+use crate::kernels::{image, image_from_unit, scale_latents, tune};
 use crate::models::{Room, Taesd, Vae, VaeEncoder};
 use crate::weights::{Filling, Weights};
 
@@ -108,21 +108,33 @@ impl Decoders {
         self.vae.largest(width, height, self.gpu.storage().size()) <= self.gpu.largest_tensor()
     }
 
+    /// Measures which kernels are the fastest for [`decode`](Self::decode).
+    pub async fn tune(&self, [h, w]: [usize; 2], tiled: bool) -> Result<()> {
+        let latents = self.gpu.empty("latents", &[1, h, w, 4], Storage::F32);
+        let scale = self.gpu.empty("scale", &[4], Storage::F32);
+        tune(&self.gpu, || self.picture(&latents, &scale, tiled)).await
+    }
+
     /// Latents (4, h, w) → RGBA bytes (8h, 8w, 4) by the VAE; `tiled`: within little memory.
     pub async fn decode(&self, latents: &[f32], [h, w]: [usize; 2], tiled: bool) -> Result<Vec<u8>> {
         let gpu = &self.gpu;
-        let most = if tiled { LITTLE_MEMORY } else { u64::MAX };
-        let room = Room { most, tensor: gpu.largest_buffer(), binding: gpu.largest_tensor() };
         let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
         let scale = gpu.upload("scale", &[4], Storage::F32, &[0.0, self.vae.latent_scale(), 0.0, 0.0]);
-        let (plan, rgba) = gpu.record("vae decode", || {
-            let x = scale_latents(&latents, &scale, None, 1, gpu.storage());
-            let whole = !tiled && self.fits_whole(w * 8, h * 8);
-            let picture = if whole { self.vae.decode(&x) } else { self.vae.decode_in(&x, &room) };
-            image(&picture).keep()
-        });
+        let decode = || self.picture(&latents, &scale, tiled).keep();
+        gpu.prepare(decode).await?;
+        let (plan, rgba) = gpu.record("vae decode", decode);
         plan.run();
         rgba.read_bytes().await
+    }
+
+    /// What decoding calls: latents (1, h, w, 4) and how they are scaled (4) → RGBA.
+    fn picture(&self, latents: &Tensor, scale: &Tensor, tiled: bool) -> Tensor {
+        let &[_, h, w, _] = latents.shape() else { panic!("latents are {:?}", latents.shape()) };
+        let (gpu, most) = (&self.gpu, if tiled { LITTLE_MEMORY } else { u64::MAX });
+        let room = Room { most, tensor: gpu.largest_buffer(), binding: gpu.largest_tensor() };
+        let x = scale_latents(latents, scale, None, 1, gpu.storage());
+        let whole = !tiled && self.fits_whole(w * 8, h * 8);
+        image(&if whole { self.vae.decode(&x) } else { self.vae.decode_in(&x, &room) })
     }
 
     /// A picture (3, height, width) in −1…1 → the mean of its latents (4, h, w), in the sampler's scale.
@@ -136,7 +148,9 @@ impl Decoders {
         while filling.step().await? {}
         let pixels = to_nhwc(picture, 3, height * width);
         let picture = gpu.upload("picture", &[1, height, width, 4], gpu.storage(), &pixels);
-        let (plan, moments) = gpu.record("vae encode", || encoder.encode(&picture).keep());
+        let encode = || encoder.encode(&picture).keep();
+        gpu.prepare(encode).await?;
+        let (plan, moments) = gpu.record("vae encode", encode);
         plan.run();
         let (moments, pixels) = (moments.read().await?, height / 8 * (width / 8));
         let mean = |c: usize| (0..pixels).map(move |i| (c, i));
@@ -147,7 +161,9 @@ impl Decoders {
     pub async fn decode_by_taesd(&self, latents: &[f32], [h, w]: [usize; 2]) -> Result<Vec<u8>> {
         let (gpu, taesd) = (&self.gpu, needed_taesd(self.taesd.as_ref())?);
         let latents = gpu.upload("latents", &[1, h, w, 4], Storage::F32, &to_nhwc(latents, 4, h * w));
-        let (plan, rgba) = gpu.record("taesd", || image_from_unit(&taesd.decode(&latents)).keep());
+        let decode = || image_from_unit(&taesd.decode(&latents)).keep();
+        gpu.prepare(decode).await?;
+        let (plan, rgba) = gpu.record("taesd", decode);
         plan.run();
         rgba.read_bytes().await
     }

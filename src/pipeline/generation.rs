@@ -276,7 +276,10 @@ impl Generation {
         let (width, height) = (self.params.width, self.params.height);
         let size = [height / FACTOR, width / FACTOR];
         let rgba = match self.params.decoder {
-            Decoder::Vae => sd.networks.decode(latents, size, self.params.vae_tiling).await?,
+            Decoder::Vae => {
+                sd.networks.tune_decoding(size, self.params.vae_tiling).await?;
+                sd.networks.decode(latents, size, self.params.vae_tiling).await?
+            }
             Decoder::Taesd => sd.networks.decode_by_taesd(latents, size).await?,
         };
         let image = Image { width, height, rgba };

@@ -63,6 +63,9 @@ pub(super) trait Networks {
     /// A picture (3, height, width) in −1…1 → the mean of its latents (4, h, w), in the sampler's scale.
     fn encode<'a>(&'a self, picture: &'a [f32], size: [usize; 2]) -> LocalFuture<'a, Result<Vec<f32>>>;
 
+    /// Measures which kernels are the fastest for a [`decode`](Self::decode) of this size, if that is wanted and not known.
+    fn tune_decoding(&self, size: [usize; 2], tiled: bool) -> LocalFuture<'_, Result<()>>;
+
     /// Latents (4, h, w), as the sampler left them, → RGBA bytes (8h, 8w, 4). `tiled` saves memory where it can be saved.
     fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>>;
 

@@ -188,6 +188,10 @@ impl Networks for OnCpu {
         Box::pin(async move { Ok(Box::new(OnCpuCanvas::begin(self.reference()?, start)?) as Box<dyn Canvas>) })
     }
 
+    fn tune_decoding(&self, _: [usize; 2], _: bool) -> LocalFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn decode<'a>(&'a self, latents: &'a [f32], [h, w]: [usize; 2], _: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
         Box::pin(async move {
             let reference = self.reference()?;

@@ -146,6 +146,11 @@ impl Networks for OnGpu {
         Box::pin(async move { Ok(Box::new(OnGpuCanvas::begin(self, start).await?) as Box<dyn Canvas>) })
     }
 
+    fn tune_decoding(&self, size: [usize; 2], tiled: bool) -> LocalFuture<'_, Result<()>> {
+        self.text_encoder.give_back();
+        Box::pin(self.decoders.tune(size, tiled))
+    }
+
     fn decode<'a>(&'a self, latents: &'a [f32], size: [usize; 2], tiled: bool) -> LocalFuture<'a, Result<Vec<u8>>> {
         // Decoding is where most memory is needed, and the prompts are encoded by now.
         self.text_encoder.give_back();
@@ -211,6 +216,11 @@ impl OnGpuCanvas {
             sampler_step(Some(&eps), factors.as_ref(), &step, repaint, &registers);
         };
         tune(gpu, || evaluate(0..count, start.rescale)).await?;
+        gpu.prepare(|| {
+            evaluate(0..count, start.rescale);
+            start.plain.clone().map(|prompts| evaluate(prompts, None))
+        })
+        .await?;
         let (plan, ()) = gpu.record("unet step", || evaluate(0..count, start.rescale));
         let without = |prompts| gpu.record_beside(&plan, "unet step without guidance", || evaluate(prompts, None)).0;
         let plain = start.plain.clone().map(without);

@@ -1,4 +1,7 @@
-use wordbrush::gpu::{Gpu, Options, Storage, Table};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wordbrush::gpu::{Gpu, Options, Preparing, Storage, Table};
 use wordbrush::kernels::{Tile, gemm, gemm_on, tune};
 
 use crate::gemm::{convolution, plain};
@@ -62,4 +65,29 @@ fn a_table_is_not_trusted() {
         assert!(gpu.use_table(table));
         assert_eq!(run(&gpu, || gemm(&plain(&x, &matrix))), [4.0; 48], "{variant}");
     }
+}
+
+#[test]
+fn kernels_are_compiled_before_they_are_needed_and_told_one_by_one() {
+    let gpu = gpu();
+    let heard = Rc::new(RefCell::new(Vec::new()));
+    let listener = heard.clone();
+    gpu.listen(Rc::new(move |what, done, total| listener.borrow_mut().push((what, done, total))));
+    let mut numbers = Numbers::new(20);
+    let mut random =
+        |shape: &[usize]| tensor(&gpu, shape, Storage::F32, &numbers.take(shape.iter().product(), Storage::F32));
+    let (x, filter) = (random(&[1, 8, 8, 64]), random(&[3, 3, 64, 64]));
+    let tiles = [Tile::SQUARE, Tile::DIRECT, Tile { depth: 32, ..Tile::SQUARE }];
+    let calls = || tiles.map(|tile| gemm_on(tile, &convolution(&x, &filter, false, None)));
+    let before = gpu.allocated();
+    let prepare = || pollster::block_on(gpu.prepare(calls)).unwrap_or_else(|e| panic!("{e}"));
+    prepare();
+    assert_eq!(*heard.borrow(), [0, 1, 2, 3].map(|done| (Preparing::Kernels, done, 3)));
+    assert_eq!(gpu.allocated(), before, "nothing else is made");
+    prepare();
+    assert_eq!(heard.borrow().len(), 4, "what is there is not made again");
+    let [found, expected, other] =
+        tiles.map(|tile| run(&gpu, || gemm_on(tile, &convolution(&x, &filter, false, None))));
+    close("prepared", Storage::F32, &found, &expected);
+    close("prepared", Storage::F32, &other, &expected);
 }

@@ -28,7 +28,7 @@ function run(args, options = {}) {
 test('these files and no others are packed', () => {
   assert.deepEqual(packed.files.map(({ path }) => path).sort(), [
     'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'index.d.ts', 'index.js', 'node.d.ts', 'node.js', 'node_gpu.js', 'node_worker.js', 'package.json', 'pictures.js',
-    'platform.js', 'store/blocks.js', 'store/download.js', 'store/folder.js', 'store/manifest.js', 'store/open.js', 'store/rate.js',
+    'platform.js', 'store/blocks.js', 'store/download.js', 'store/folder.js', 'store/manifest.js', 'store/measurements.js', 'store/open.js', 'store/rate.js',
     'store/retry.js', 'store/transfers.js', 'wordbrush.js', 'wordbrush_bg.wasm', 'worker.js',
   ]);
 });

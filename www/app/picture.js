@@ -91,7 +91,9 @@ export async function makePicture(options, signal, told = '') {
 }
 
 function showEvent(event, told) {
-  if (event.type === 'tokens') {
+  if (event.type === 'prepare') {
+    progress.show(event.done / event.total, told + words.picture[event.what](event.done, event.total));
+  } else if (event.type === 'tokens') {
     if (!told) warn(event.warnings);
   } else if (event.type === 'step') {
     // Decoding counts as one more step.

@@ -372,6 +372,8 @@ export default {
     begins: 'Ein Bild entsteht.',
     ready: 'Das Bild ist fertig.',
     stopped: 'Angehalten.',
+    kernels: (done, total) => `Kernel werden vorbereitet: ${done} von ${total}`,
+    measure: (done, total) => `Die schnellsten Kernel dieser Grafikkarte werden gemessen, einmalig: ${done} von ${total}`,
     step: (step, steps) => `Schritt ${step} von ${steps}`,
     secondPass: ' des zweiten Durchgangs',
     decoding: (i, count) => `${count > 1 ? `Bild ${i} von ${count}` : 'Das Ergebnis'} wird zu Pixeln…`,

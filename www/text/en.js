@@ -336,6 +336,8 @@ export default {
     begins: 'Making a picture.',
     ready: 'The picture is ready.',
     stopped: 'Stopped.',
+    kernels: (done, total) => `Preparing kernels: ${done} of ${total}`,
+    measure: (done, total) => `Measuring this GPU’s fastest kernels, once: ${done} of ${total}`,
     step: (step, steps) => `Step ${step} of ${steps}`,
     secondPass: ' of the second pass',
     decoding: (i, count) => `Turning ${count > 1 ? `picture ${i} of ${count}` : 'the result'} into pixels…`,

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Result;
 use crate::files::Checkpoint;
 use crate::gpu::{Gpu, Tensor};
-use crate::kernels::{weigh_tokens, weigh_windows};
+use crate::kernels::{tune, weigh_tokens, weigh_windows};
 use crate::models::{Clip, ClipEmbeddings};
 use crate::prompt::{Syntax, WINDOW};
 use crate::weights::Weights;
@@ -82,7 +82,7 @@ impl TextEncoder {
         let (gpu, shape) = (&self.gpu, [windows.count, WINDOW, self.embeddings.width()]);
         let rows = gpu.upload("rows", &shape, gpu.storage(), &self.placed(&windows.rows)?);
         let weights = windows.weights.as_ref().map(|(syntax, weights)| (*syntax, table(gpu, *syntax, weights)));
-        let (plan, bank) = gpu.record("clip", || {
+        let encode = || {
             let hidden = clip.forward(&rows, clip_skip);
             let rows = match &weights {
                 None => hidden,
@@ -94,7 +94,10 @@ impl TextEncoder {
                 }
             };
             rows.keep()
-        });
+        };
+        tune(gpu, encode).await?;
+        gpu.prepare(encode).await?;
+        let (plan, bank) = gpu.record("clip", encode);
         plan.run();
         // What did not work is not remembered.
         gpu.finish().await?;

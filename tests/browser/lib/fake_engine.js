@@ -90,6 +90,23 @@ export class Engine {
     return this.#slices < this.slices;
   }
 
+  listen(listener) {
+    this.listener = listener;
+  }
+
+  // Only a GPU is measured.
+  tunedFor() {
+    return this.opened.names[0].startsWith('gpu') ? 'a GPU' : undefined;
+  }
+
+  tune(known) {
+    this.measured = known === 'measured on a GPU' ? known : '';
+  }
+
+  measurements() {
+    return this.measured;
+  }
+
   // A download is read to its end, and every byte of it counted.
   async #readSlice() {
     const bytes = await this.file.read(this.loaded, Math.min(1_000_000, this.total - this.loaded));
@@ -199,6 +216,9 @@ export class Engine {
     await pause(1);
     if (options.prompt === 'panic in start') await panicInTask();
     if (options.steps === 0) throw failure('BAD_OPTION', 'steps must be at least 1');
+    if (this.measured === '') for (const done of [0, 1]) this.listener('measure', done, 2);
+    if (options.prompt === 'prepare and wait') await new Promise(() => {});
+    if (this.measured === '') this.measured = 'measured on a GPU';
     return new Generation(options, () => this.#hashes);
   }
 

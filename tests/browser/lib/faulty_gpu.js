@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 
 const WORKER = new URL('../../../pkg/worker.js', import.meta.url);
 
-// `plan`: {refuse: the number of the buffer without memory, from 1, limits: what the adapter is said to have, noAdapter: there is
-// none, as after crashes}. Give the result to lib/server.js as /pkg/worker.js.
+// `plan`: {refuse: the number of the buffer without memory, from 1, limits: what the adapter is said to have, info: what it is said to be,
+// noAdapter: there is none, as after crashes}. Give the result to lib/server.js as /pkg/worker.js.
 export function faultyWorker(plan = {}) {
   return Buffer.from(`(${faulty})(${JSON.stringify(plan)});\n${readFileSync(WORKER, 'utf8')}`);
 }
@@ -43,6 +43,9 @@ function faulty(plan) {
     const { get } = Object.getOwnPropertyDescriptor(GPUSupportedLimits.prototype, name);
     Object.defineProperty(GPUSupportedLimits.prototype, name, { get() { return Math.min(most, get.call(this)); } });
   }
+  for (const [name, value] of Object.entries(plan.info ?? {})) {
+    Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => value });
+  }
   if (plan.noAdapter) GPU.prototype.requestAdapter = async () => null;
   const request = GPUAdapter.prototype.requestDevice;
   GPUAdapter.prototype.requestDevice = function (descriptor) {
@@ -50,20 +53,40 @@ function faulty(plan) {
     return request.call(this, descriptor);
   };
 
+  // Those that are compiled when they are first used, and those that are in the background.
+  const pipelines = { createComputePipeline: 0, createComputePipelineAsync: 0 };
+  for (const name of Object.keys(pipelines)) {
+    const create = GPUDevice.prototype[name];
+    GPUDevice.prototype[name] = function (descriptor) {
+      pipelines[name] += 1;
+      return create.call(this, descriptor);
+    };
+  }
+
   const channel = new BroadcastChannel('faulty gpu');
   channel.onmessage = ({ data }) => {
     if ('answer' in data) return;
     if ('refuse' in data) refuseIn = data.refuse;
     const bytes = [...live.values()].reduce((sum, size) => sum + size, 0);
-    channel.postMessage({ answer: { buffers, live: live.size, bytes, requested } });
+    channel.postMessage({ answer: { buffers, live: live.size, bytes, requested, pipelines } });
   };
 }
 
-// Asks the worker of a page: {buffers made, live ones, their bytes, limits requested}. `refuse` counts from now on. A worker that only
+// Asks the worker of a page: {buffers made, live ones, their bytes, limits requested, pipelines made by each of WebGPU's functions}. `refuse` counts from now on. A worker that only
 // looks at a file for the page may answer too; the one meant has made the most buffers.
 export function askGpu(page, question = {}) {
   return page.evaluate((question) => new Promise((resolve) => {
-    const channel = new BroadcastChannel('faulty gpu');
+    // Those that are compiled when they are first used, and those that are in the background.
+  const pipelines = { createComputePipeline: 0, createComputePipelineAsync: 0 };
+  for (const name of Object.keys(pipelines)) {
+    const create = GPUDevice.prototype[name];
+    GPUDevice.prototype[name] = function (descriptor) {
+      pipelines[name] += 1;
+      return create.call(this, descriptor);
+    };
+  }
+
+  const channel = new BroadcastChannel('faulty gpu');
     const answers = [];
     channel.onmessage = ({ data }) => {
       if (!('answer' in data)) return;

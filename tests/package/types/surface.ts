@@ -19,7 +19,7 @@ export async function sources(file: File, files: FileList, folder: FileSystemDir
     const numbers: (number | null)[] = [loaded, total, bytesPerSecond, etaSeconds];
     return phase === 'ready' ? numbers : [];
   };
-  const options: LoadOptions = { onProgress, signal: AbortSignal.timeout(1), device, dtype: 'f16', powerPreference: preference, store: false };
+  const options: LoadOptions = { onProgress, signal: AbortSignal.timeout(1), device, dtype: 'f16', powerPreference: preference, store: false, tune: false };
   const vae: VaeOptions = { onProgress, signal: AbortSignal.timeout(1) };
   for (const source of all) {
     await using sd: StableDiffusion = await StableDiffusion.load(source, options);
@@ -78,6 +78,7 @@ export async function pictures(sd: StableDiffusion, image: ImageBitmap, canvas: 
 
 function seen(event: GenerateEvent): ImageData | string | number | undefined {
   switch (event.type) {
+    case 'prepare': return event.what === 'measure' ? event.done : event.total;
     case 'tokens': return event.seed + event.positive.windows + event.negative.tokens;
     case 'step': return event.preview ?? event.msPerStep + (event.etaSeconds ?? 0) + event.pass;
     case 'decode': return event.picture / event.pictures;
