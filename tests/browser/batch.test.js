@@ -52,7 +52,19 @@ test('generate gives all pictures, and the first one’s fields as ever; a recip
   await page.close();
 });
 
-test('the page shows every picture with a download of its own', async () => {
+// Once in some twenty runs on a busy machine nothing came of the first click (why is not known): it is told, and there is a second.
+async function downloadedBy(link, context) {
+  for (const timeout of [8000, 20_000]) {
+    const download = link.page().waitForEvent('download', { timeout }).catch(() => null);
+    await link.click();
+    const begun = await download;
+    if (begun) return begun.suggestedFilename();
+    context.diagnostic(`${await link.textContent()}: no download within ${timeout} ms`);
+  }
+  return null;
+}
+
+test('the page shows every picture with a download of its own', async (context) => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`);
   page.setDefaultTimeout(20_000);
   await page.locator('#model-file').setInputFiles({ name: 'm.safetensors', mimeType: '', buffer: Buffer.from('x') });
@@ -65,9 +77,7 @@ test('the page shows every picture with a download of its own', async () => {
   assert.match(await page.locator('figcaption').textContent(), /3 pictures made in/);
   const names = [];
   for (const link of ['Download PNG', 'Download picture 2', 'Download picture 3']) {
-    const download = page.waitForEvent('download');
-    await page.getByRole('link', { name: link }).click();
-    names.push((await download).suggestedFilename());
+    names.push(await downloadedBy(page.getByRole('link', { name: link }), context));
   }
   assert.deepEqual(names, ['wordbrush-1234.png', 'wordbrush-1235-2.png', 'wordbrush-1236-3.png']);
   await page.getByLabel('Pictures at once').fill('1');

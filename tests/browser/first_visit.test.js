@@ -80,11 +80,11 @@ test('a page opened anew with the engine held paints as soon as one without', as
 });
 
 // By Brotli, as servers send files that are compressed once. The built-in model is asked for by a click and has a size of its own;
-// the icons of an installed program come when the page is there already.
+// the icons of an installed program, and the other language, come when the page is there already.
 const LIMIT = 1.5e6;
 
 test('the page and the engine, as they were fetched, are at most 1.5 MB', (context) => {
-  const fetched = [...new Set(server.requests)].filter((path) => !/^\/www\/(icons\/|demo\/.*\.(gz|pt|bin|safetensors|png)$)/.test(path));
+  const fetched = [...new Set(server.requests)].filter((path) => !/^\/www\/(icons\/|text\/de\.js$|demo\/.*\.(gz|pt|bin|safetensors|png)$)/.test(path));
   assert.ok(fetched.includes(WASM) && fetched.includes('/www/main.js') && fetched.includes('/pkg/worker.js'), String(fetched));
   const size = (path) => {
     const bytes = readFileSync(`${ROOT}${path.endsWith('/') ? `${path}index.html` : path}`);
