@@ -1,14 +1,16 @@
 //! The denoising UNet (Ronneberger et al. 2015; Rombach et al. 2022; diffusers' `UNet2DConditionModel`).
 
 mod room;
+mod time;
 
 use crate::error::{Code, Error, Result};
-use crate::gpu::{Gpu, Plan, Storage, Tensor};
-use crate::kernels::{Activation, Gemm, Measure, Measured, RowBias, Seen, gemm, gemm_measured};
-use crate::layers::{Conv2d, GroupNorm, Linear};
+use crate::gpu::{Plan, Storage, Tensor};
+use crate::kernels::{Gemm, Measure, Measured, RowBias, Seen, gemm, gemm_measured};
+use crate::layers::{Conv2d, GroupNorm};
 use crate::weights::Weights;
 
 use super::blocks::{ResnetBlock, Transformer2d, same_channels};
+use time::TimeEmbedding;
 
 /// Attention heads at every level (v1-inference.yaml, `num_heads: 8`).
 const HEADS: usize = 8;
@@ -22,8 +24,7 @@ const CONDITION: usize = 1 + LATENTS;
 
 /// The network.
 pub struct Unet {
-    time_embedding: [Linear; 2],
-    cond_proj: Option<Linear>, // of a network that is told how strong guidance is to be
+    time_embedding: TimeEmbedding,
     conv_in: Conv2d,
     inpaints: bool,
     down_blocks: Vec<DownBlock>,
@@ -31,8 +32,6 @@ pub struct Unet {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    time_width: usize,
-    guidance_width: Option<usize>,
     context_width: usize,
 }
 
@@ -103,16 +102,8 @@ impl Unet {
         let inputs = w.shape("conv_in.weight")?.get(1).copied().unwrap_or(0);
         let inpaints = inputs == LATENTS + CONDITION;
         let conv_in = Conv2d::load(&w.at("conv_in"), if inpaints { inputs } else { LATENTS })?;
-        let time_width = w.shape("time_embedding.linear_1.weight")?.get(1).copied().unwrap_or(0);
-        if time_width % 8 != 0 {
-            let sentence =
-                format!("the time embedding of this checkpoint is {time_width} wide, expected a multiple of 8");
-            return Err(Error::new(Code::WrongShape, sentence));
-        }
-        let linear_1 = Linear::load(&w.at("time_embedding.linear_1"), time_width)?;
-        let linear_2 = Linear::load(&w.at("time_embedding.linear_2"), linear_1.width())?;
-        let (cond_proj, guidance_width) = load_cond_proj(&w.at("time_embedding.cond_proj"), time_width)?.unzip();
-        let loading = Loading { time: linear_2.width(), context, groups: config.unet_groups.unwrap_or(GROUPS) };
+        let time_embedding = TimeEmbedding::load(&w.at("time_embedding"))?;
+        let loading = Loading { time: time_embedding.width(), context, groups: config.unet_groups.unwrap_or(GROUPS) };
 
         let mut channels = conv_in.channels();
         let mut skips = vec![channels];
@@ -141,16 +132,13 @@ impl Unet {
         same_channels("the predicted noise", conv_out.channels(), 4)?;
         Ok(Self {
             conv_norm_out: GroupNorm::load(&w.at("conv_norm_out"), channels, loading.groups, EPSILON)?,
-            time_embedding: [linear_1, linear_2],
-            cond_proj,
+            time_embedding,
             conv_in,
             inpaints,
             down_blocks,
             mid_block,
             up_blocks,
             conv_out,
-            time_width,
-            guidance_width,
             context_width: context,
         })
     }
@@ -158,21 +146,11 @@ impl Unet {
     /// Computes once what all steps share. `context` is (prompts, S, width), of which as many rows count as `lengths`
     /// (prompts) says. `guidance` is what a network with a [`guidance_width`](Self::guidance_width) is told of it.
     pub fn prepare(&self, timesteps: &[f32], guidance: Option<&[f32]>, context: &Tensor, lengths: &Tensor) -> Prepared {
-        assert_eq!(guidance.map(<[f32]>::len), self.guidance_width, "unet: the embedding of guidance");
         assert_eq!(context.shape()[2], self.context_width, "unet: context {:?}", context.shape());
         let gpu = context.gpu();
-        let sinusoids = sinusoids(gpu, timesteps, self.time_width); // (1, steps, time_width)
-        let guidance = guidance.map(|told| {
-            gpu.upload("guidance", &[1, timesteps.len(), told.len()], gpu.storage(), &told.repeat(timesteps.len()))
-        });
+        let told = self.time_embedding.tell(gpu, timesteps, guidance);
         let (plan, time) = gpu.record("unet time", || {
-            let [linear_1, linear_2] = &self.time_embedding;
-            let told = self.cond_proj.as_ref().zip(guidance.as_ref());
-            let told = told.map(|(proj, told)| gemm(&Gemm { residual: Some(&sinusoids), ..proj.product(told) }));
-            let h = linear_1.product(told.as_ref().unwrap_or(&sinusoids));
-            let h = gemm(&Gemm { activation: Activation::Silu, ..h });
-            // Every block applies SiLU to the time embedding first: done once, here.
-            let temb = gemm(&Gemm { activation: Activation::Silu, ..linear_2.product(&h) });
+            let temb = self.time_embedding.forward(&told);
             self.resnets().filter_map(|resnet| resnet.time_rows(&temb)).map(|rows| rows.keep()).collect()
         });
         plan.run();
@@ -188,7 +166,7 @@ impl Unet {
     /// Numbers in which it is told how strong guidance is to be, if it was distilled to need no second evaluation for it
     /// (Luo et al. 2023, section 4.2).
     pub fn guidance_width(&self) -> Option<usize> {
-        self.guidance_width
+        self.time_embedding.guidance_width()
     }
 
     /// It was trained for inpainting and sees what is to be kept (runwayml/stable-diffusion-inpainting).
@@ -375,34 +353,4 @@ impl Loading {
     fn transformer(&self, w: &Weights, channels: usize, heads: usize) -> Result<Transformer2d> {
         Transformer2d::load(w, channels, self.context, heads, self.groups)
     }
-}
-
-/// What brings the strength of guidance into the time embedding, and how many numbers it takes; most networks have none.
-fn load_cond_proj(w: &Weights, time_width: usize) -> Result<Option<(Linear, usize)>> {
-    if !w.has("weight") {
-        return Ok(None);
-    }
-    let width = w.shape("weight")?.get(1).copied().unwrap_or(0);
-    if width == 0 || width % 4 != 0 {
-        let sentence = format!(
-            "the strength of guidance enters this checkpoint as {width} numbers, expected a multiple of 4 (usual: 256)"
-        );
-        return Err(Error::new(Code::WrongShape, sentence));
-    }
-    let proj = Linear::load(w, width)?;
-    same_channels("the embedding of guidance", proj.width(), time_width)?;
-    Ok(Some((proj, width)))
-}
-
-/// Sinusoidal time embeddings (Vaswani et al. 2017), cosines first (diffusers: `flip_sin_to_cos`, `freq_shift` 0):
-/// (1, steps, width).
-fn sinusoids(gpu: &Gpu, timesteps: &[f32], width: usize) -> Tensor {
-    let half = width / 2;
-    let mut values = Vec::with_capacity(timesteps.len() * width);
-    for &t in timesteps {
-        let angle = |i: usize| t * (-(10_000f32.ln()) * i as f32 / half as f32).exp();
-        values.extend((0..half).map(|i| angle(i).cos()));
-        values.extend((0..half).map(|i| angle(i).sin()));
-    }
-    gpu.upload("timesteps", &[1, timesteps.len(), width], gpu.storage(), &values)
 }
