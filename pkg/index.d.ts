@@ -22,6 +22,8 @@
  * - a URL, or `{ url }`: one checkpoint on a server that allows this origin to read it. Unless {@link LoadOptions.store} says
  *   otherwise it is kept in the browser's storage while it comes, a download that was cut short is gone on with, and what is
  *   kept is opened without the network. A server that answers range requests is not needed, but spares much.
+ *   `sha256`, in 64 hex digits, is what the file must be: another one is refused (`INTEGRITY`) and not kept. To know that, the whole
+ *   file is read once more, from the storage, or where it is not kept from the network. Only {@link StableDiffusion.load} takes it.
  * - `{ stored }`: the key of a model in the {@link modelStore}.
  */
 export type ModelSource =
@@ -31,17 +33,18 @@ export type ModelSource =
   | FileSystemFileHandle
   | string
   | URL
-  | { url: string }
+  | { url: string; sha256?: string }
   | { stored: string };
 
 /** How far a model has been loaded. */
 export interface LoadProgress {
   /**
    * `open`: the header is read and the GPU asked for; `wait`: another tab is downloading the same file; `download`: bytes come
-   * from the network, those that are there already are loaded meanwhile; `load`: tensors go to the GPU; `ready`: done.
+   * from the network, those that are there already are loaded meanwhile; `load`: tensors go to the GPU; `verify`: the file is compared
+   * with the SHA-256 that was asked for; `ready`: done.
    */
-  phase: 'open' | 'wait' | 'download' | 'load' | 'ready';
-  /** Bytes so far: of the file in `wait` and `download`, of the tensors in `load`. */
+  phase: 'open' | 'wait' | 'download' | 'load' | 'verify' | 'ready';
+  /** Bytes so far: of the file in `wait`, `download` and `verify`, of the tensors in `load`. */
   loaded: number;
   /** Bytes in all; 0 while they are not known yet. */
   total: number;
@@ -132,6 +135,11 @@ export interface LoadOptions {
    * are those that should suit a GPU of this vendor. Software adapters have nothing to measure. Default: `true`.
    */
   tune?: boolean;
+  /**
+   * Where `worker.js` lies, if not beside `index.js`: for pages that are bundled by something that does not follow workers. The other
+   * files of the package are looked for beside it.
+   */
+  worker?: string | URL;
 }
 
 /** Where pictures are computed. `cpu` is WebAssembly on one thread: for small models, slowly. */
@@ -640,6 +648,8 @@ export type GenerateEvent =
       /** 1 to `steps`. */
       step: number;
       steps: number;
+      /** The noise level that the latents are at now; 0 after the last step. */
+      sigma: number;
       msPerStep: number;
       /** Seconds left for the steps; `null` after the first one, which takes longer than the others. */
       etaSeconds: number | null;
@@ -723,6 +733,8 @@ export type ErrorCode =
   | 'NOT_AN_EMBEDDING'
   /** A picture or a text carries no recipe. */
   | 'NO_RECIPE'
+  /** A download is not the file whose SHA-256 was asked for. */
+  | 'INTEGRITY'
   /** The browser's storage has no room. */
   | 'STORAGE_FULL'
   /** The browser gives this page no storage. */

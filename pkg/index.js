@@ -92,11 +92,11 @@ export class StableDiffusion {
   }
 
   static async load(source, options = {}) {
-    const { onProgress, signal, device, dtype, powerPreference, store = true, tune = true } = known(options, LOAD_OPTIONS);
+    const { onProgress, signal, device, dtype, powerPreference, store = true, tune = true, worker: script } = known(options, LOAD_OPTIONS);
     signal?.throwIfAborted();
     const files = await filesOf(source);
     signal?.throwIfAborted();
-    const worker = new EngineWorker();
+    const worker = new EngineWorker(script);
     const onEvent = withRate(onProgress);
     try {
       const engine = defined({ device, dtype, powerPreference });
@@ -155,7 +155,7 @@ export class StableDiffusion {
   async loadVae(source, options = {}) {
     const { onProgress, signal, store = true } = known(options, VAE_OPTIONS);
     signal?.throwIfAborted();
-    const files = await filesOf(source);
+    const files = unverified(await filesOf(source));
     return this.#worker.call('openVae', { files, store }, { signal, onEvent: withRate(onProgress) });
   }
 
@@ -188,7 +188,7 @@ export class StableDiffusion {
 
 export async function modelNeeds(source, options = {}) {
   const { signal, ...picture } = known(options, NEEDS_OPTIONS);
-  return ownWorker('modelNeeds', { files: await filesOf(source), options: defined(picture) }, { signal });
+  return ownWorker('modelNeeds', { files: unverified(await filesOf(source)), options: defined(picture) }, { signal });
 }
 
 export const modelStore = Object.freeze({
@@ -198,7 +198,7 @@ export const modelStore = Object.freeze({
   async add(source, options = {}) {
     const { onProgress, signal, kind = 'model' } = known(options, STORE_OPTIONS);
     if (!['model', 'vae'].includes(kind)) throw new WordbrushError('BAD_OPTION', `kind is ${kind}; it must be model or vae.`);
-    const files = await filesOf(source);
+    const files = unverified(await filesOf(source));
     if (files.length !== 1) throw new WordbrushError('BAD_OPTION', 'Only single files are kept in the browser, no folders.');
     return ownWorker('store', { files, kind }, { signal, onEvent: withRate(onProgress) });
   },
@@ -342,12 +342,13 @@ class Generation {
 
 // The worker and the calls that wait for its answers.
 class EngineWorker {
-  #worker = platform.startWorker();
+  #worker;
   #calls = new Map();
   #nextId = 1;
   #ended = null;
 
-  constructor() {
+  constructor(script) {
+    this.#worker = platform.startWorker(script);
     this.#worker.onmessage = ({ data }) => this.#receive(data);
     this.#worker.onmessageerror = () => this.stop(crash('an answer could not be read'));
     this.#worker.onerror = (event) => {
@@ -435,7 +436,7 @@ function withRate(onProgress) {
   };
 }
 
-const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference', 'store', 'tune'];
+const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference', 'store', 'tune', 'worker'];
 const EMBEDDING_OPTIONS = ['name'];
 const VAE_OPTIONS = ['onProgress', 'signal', 'store'];
 const STORE_OPTIONS = ['onProgress', 'signal', 'kind'];
@@ -459,7 +460,7 @@ async function filesOf(source) {
   if (source instanceof Blob) return [{ name: source.name ?? 'model.safetensors', blob: source }];
   if (source?.kind === 'directory') return filesOfFolder(source);
   if (source?.kind === 'file') return filesOf(await source.getFile());
-  if (source?.url) return [fileOfUrl(source.url)];
+  if (source?.url) return [{ ...fileOfUrl(source.url), sha256: hashOf(source.sha256) }];
   if (typeof source?.stored === 'string') return [{ stored: source.stored }];
   const files = isList(source) ? [...source] : [];
   if (files.length > 0 && files.every((file) => file instanceof Blob)) {
@@ -489,6 +490,16 @@ function fileOfUrl(url) {
   }
   absolute.hash = '';
   return { name: name || 'model.safetensors', url: absolute.href };
+}
+
+function hashOf(sha256) {
+  if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) throw new WordbrushError('BAD_OPTION', `sha256 is ${sha256}; it must be 64 hex digits.`);
+  return sha256?.toLowerCase();
+}
+
+function unverified(files) {
+  if (files.some(({ sha256 }) => sha256)) throw new WordbrushError('BAD_OPTION', 'A file is compared with its sha256 when a model is loaded of it: leave it out here.');
+  return files;
 }
 
 // "folder/unet/model.safetensors" → "unet/model.safetensors"

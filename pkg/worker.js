@@ -6,6 +6,7 @@
 //
 // A worker without a model reads and writes recipes, looks at models, and brings them into the store.
 
+import { failure } from './store/download.js';
 import { keepMeasurements, readMeasurements } from './store/measurements.js';
 import { bringIn, stopTransfers, withFiles } from './store/transfers.js';
 
@@ -146,6 +147,7 @@ async function open({ id, files, options, store, tune }) {
     engine.listen(tellPrepared);
     if (tune) await tuneEngine();
     await loadAll(id, () => { if (!arriving()) report('load'); });
+    await verify(id, files[0], sources[0]);
     opened = sources;
   });
   report('ready');
@@ -153,6 +155,17 @@ async function open({ id, files, options, store, tune }) {
   hashed = opened.some(({ isStored }) => isStored === false);
   modelBytes = engine.total;
   return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
+}
+
+// Who says what the hash of a file is wants no other file.
+async function verify(id, { sha256, url }, { size }) {
+  if (sha256 === undefined) return;
+  while (await turn(() => engine.hash())) {
+    stopIfAborted(id);
+    self.postMessage({ id, event: { phase: 'verify', loaded: engine.hashed, total: size } });
+  }
+  if (engine.sha256 === sha256) return;
+  throw failure('INTEGRITY', `${url} is not the file that was asked for: its SHA-256 is ${engine.sha256}, expected ${sha256}.`);
 }
 
 function tellPrepared(what, done, total) {
@@ -298,7 +311,7 @@ async function allSteps(id, generation, preview, pass) {
   for (let more = true; more;) {
     stopIfAborted(id);
     more = await turn(() => generation.step());
-    const event = { type: 'step', pass, step: generation.done, steps, ...clock(generation.done) };
+    const event = { type: 'step', pass, step: generation.done, steps, sigma: generation.sigma, ...clock(generation.done) };
     // A page that has not looked at the last preview needs no other.
     if (preview && !unseen.has(id)) {
       event.preview = await turn(() => generation.preview(preview === 'taesd'));

@@ -71,7 +71,7 @@ export async function bringIn(id, file, { kind, check }) {
 // What makes a file useless, whoever loads it and wherever.
 const REFUSED = new Set([
   'TRUNCATED', 'HTML_PAGE', 'LFS_POINTER', 'UNKNOWN_FORMAT', 'BAD_SAFETENSORS', 'WRONG_FAMILY', 'MISSING_TENSORS', 'WRONG_SHAPE',
-  'WRONG_DTYPE', 'EMPTY_FILE',
+  'WRONG_DTYPE', 'EMPTY_FILE', 'INTEGRITY',
 ]);
 
 function addressed(error, opened) {

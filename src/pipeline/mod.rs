@@ -142,6 +142,11 @@ impl StableDiffusion {
         self.model.hash_slice().await
     }
 
+    /// Bytes of the file that were hashed so far; 0 once the hash is known.
+    pub fn hashed(&self) -> u64 {
+        self.model.hashed()
+    }
+
     /// The GPU it lives on; `None` on the CPU.
     pub fn gpu(&self) -> Option<&Gpu> {
         self.networks.gpu()

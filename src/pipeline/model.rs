@@ -55,6 +55,11 @@ impl Model {
         }
     }
 
+    /// Bytes of the file that were hashed so far.
+    pub(super) fn hashed(&self) -> u64 {
+        self.hashing.as_ref().map_or(0, |hashing| hashing.done)
+    }
+
     pub(super) async fn hash_slice(&mut self) -> Result<bool> {
         let Some(hashing) = &mut self.hashing else { return Ok(false) };
         let length = (hashing.source.size() - hashing.done).min(SLICE_BYTES as u64);

@@ -218,6 +218,18 @@ impl Engine {
         sd.hash().await.map_err(to_js)
     }
 
+    /// Bytes of the file that were hashed so far; 0 once the hash is known.
+    #[wasm_bindgen(getter)]
+    pub fn hashed(&self) -> Result<f64, JsValue> {
+        Ok(self.sd()?.try_borrow().map_err(busy)?.hashed() as f64)
+    }
+
+    /// sha256 of the file in 64 hex digits, once [`hash`](Self::hash) has nothing more to do.
+    #[wasm_bindgen(getter)]
+    pub fn sha256(&self) -> Result<Option<String>, JsValue> {
+        Ok(self.sd()?.try_borrow().map_err(busy)?.model().sha256.clone())
+    }
+
     /// Norms, nearest words and budget of an embedding.
     #[wasm_bindgen(js_name = embeddingFacts)]
     pub fn embedding_facts(&self, name: &str) -> Result<Object, JsValue> {
@@ -308,6 +320,12 @@ impl Generation {
     #[wasm_bindgen(getter)]
     pub fn done(&self) -> usize {
         self.inner.progress().done
+    }
+
+    /// The noise level that the latents are at now.
+    #[wasm_bindgen(getter)]
+    pub fn sigma(&self) -> f32 {
+        self.inner.progress().sigma
     }
 
     /// The seed, as a decimal string: it may be larger than JavaScript's exact numbers.

@@ -89,7 +89,7 @@ test('no English is left in the German page, and no German in the English one', 
   const english = await openIn('en-GB');
   await visit(english.page);
   const german = await openIn('de-AT');
-  assert.equal(await german.page.locator('html').getAttribute('lang'), 'de');
+  await german.page.locator('html[lang="de"]').waitFor();
   await visit(german.page);
   const [first, second] = [new Set(await said(english.page)), await said(german.page)];
   assert.ok(first.size > 200 && Math.abs(first.size - second.length) < 20, `${first.size} and ${second.length} texts`);
@@ -152,7 +152,7 @@ test('the browser’s language is the first one; another is chosen without losin
   assert.equal(await page.locator('html').getAttribute('lang'), 'en');
   await visit(page);
   await page.getByRole('combobox', { name: 'Language', exact: true }).selectOption('Deutsch');
-  assert.equal(await page.locator('html').getAttribute('lang'), 'de');
+  await page.locator('html[lang="de"]').waitFor(); // Its words are fetched first.
   await page.getByRole('button', { name: 'Erzeugen', exact: true }).waitFor();
   await page.locator('#model-status', { hasText: /m\.safetensors ist geladen \(\d+,\d KiB/ }).waitFor();
   await page.getByRole('button', { name: 'cat entfernen', exact: true }).waitFor();
@@ -160,7 +160,7 @@ test('the browser’s language is the first one; another is chosen without losin
   await page.getByText('Von diesem Bild ausgehen', { exact: true }).waitFor();
   assert.equal(await page.getByLabel('Prompt', { exact: true }).inputValue(), 'embedding:cat embedding:none');
   await page.reload();
-  await page.getByRole('combobox', { name: 'Sprache', exact: true }).waitFor();
+  await page.locator('html[lang="de"]').waitFor();
   assert.equal(await page.getByRole('combobox', { name: 'Sprache', exact: true }).inputValue(), 'de');
   await page.getByRole('combobox', { name: 'Sprache', exact: true }).selectOption('English');
   await page.getByRole('button', { name: 'Generate', exact: true }).waitFor();

@@ -105,3 +105,29 @@ test('without room it is loaded all the same, and its encoder fetched when it is
   assert.deepEqual(left, []);
   assert.deepEqual(problems, []);
 });
+
+test('a file with another hash than was asked for is refused and not kept; steps tell their noise level', { timeout: 900_000 }, async () => {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Storage.overrideQuotaForOrigin', { origin: server.url });
+  const { wrong, kept, phases, malformed, elsewhere, sigmas } = await page.evaluate(async ({ url, hash }) => {
+    const failure = ({ code, message }) => ({ code, message });
+    const wrong = await wb.StableDiffusion.load({ url, sha256: hash.replace(/./g, '0') }).catch(failure);
+    const kept = await wb.modelStore.list();
+    const phases = new Set();
+    const onProgress = ({ phase, loaded, total }) => { if (phase !== 'verify' || (loaded > 0 && loaded < total)) phases.add(phase); };
+    const sd = await wb.StableDiffusion.load({ url, sha256: hash.toUpperCase() }, { onProgress });
+    const sigmas = [];
+    for await (const event of sd.generate({ prompt: '', steps: 3, width: 64, height: 64, cfg: 1 })) if (event.type === 'step') sigmas.push(event.sigma);
+    await sd.dispose();
+    const malformed = await wb.StableDiffusion.load({ url, sha256: 'abc' }).catch(failure);
+    const elsewhere = await wb.modelStore.add({ url, sha256: hash }).catch(failure);
+    return { wrong, kept, phases: [...phases], malformed, elsewhere, sigmas };
+  }, { url: far.link(NAME), hash: sha256(BYTES) });
+  assert.equal(wrong.code, 'INTEGRITY');
+  assert.ok(wrong.message.includes(far.link(NAME)) && wrong.message.includes(sha256(BYTES)), wrong.message);
+  assert.deepEqual(kept, []);
+  assert.ok(phases.includes('download') && phases.includes('ready'), String(phases));
+  assert.deepEqual([malformed.code, elsewhere.code], ['BAD_OPTION', 'BAD_OPTION']);
+  assert.ok(sigmas.length === 3 && sigmas[0] > sigmas[1] && sigmas[1] > sigmas[2] && sigmas[2] === 0, String(sigmas));
+  assert.deepEqual(problems, []);
+});

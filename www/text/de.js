@@ -29,6 +29,7 @@ const PROBLEMS = {
   WRONG_DTYPE: 'Die Zahlen der Datei haben eine Form, die hier nicht geht.',
   NOT_AN_EMBEDDING: 'Das ist kein Embedding.',
   NO_RECIPE: 'Hier ist kein Rezept zu finden.',
+  INTEGRITY: 'Das ist nicht die Datei, die verlangt war.',
   STORAGE_FULL: 'Der Speicher des Browsers ist voll.',
   NO_STORAGE: 'Der Browser gibt dieser Seite keinen Speicher.',
   WRONG_WIDTH: 'Das Embedding gehört zu einem Modell mit anderer Textbreite.',

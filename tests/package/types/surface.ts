@@ -80,7 +80,7 @@ function seen(event: GenerateEvent): ImageData | string | number | undefined {
   switch (event.type) {
     case 'prepare': return event.what === 'measure' ? event.done : event.total;
     case 'tokens': return event.seed + event.positive.windows + event.negative.tokens;
-    case 'step': return event.preview ?? event.msPerStep + (event.etaSeconds ?? 0) + event.pass;
+    case 'step': return event.preview ?? event.sigma + event.msPerStep + (event.etaSeconds ?? 0) + event.pass;
     case 'decode': return event.picture / event.pictures;
     case 'done': return event.result.seconds;
   }
