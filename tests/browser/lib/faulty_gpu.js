@@ -72,21 +72,11 @@ function faulty(plan) {
   };
 }
 
-// Asks the worker of a page: {buffers made, live ones, their bytes, limits requested, pipelines made by each of WebGPU's functions}. `refuse` counts from now on. A worker that only
-// looks at a file for the page may answer too; the one meant has made the most buffers.
+// Asks the worker of a page: {buffers made, live ones, their bytes, limits requested, pipelines made by each of WebGPU's functions}.
+// `refuse` counts from now on. A worker that only looks at a file for the page may answer too; the one meant has made the most buffers.
 export function askGpu(page, question = {}) {
   return page.evaluate((question) => new Promise((resolve) => {
-    // Those that are compiled when they are first used, and those that are in the background.
-  const pipelines = { createComputePipeline: 0, createComputePipelineAsync: 0 };
-  for (const name of Object.keys(pipelines)) {
-    const create = GPUDevice.prototype[name];
-    GPUDevice.prototype[name] = function (descriptor) {
-      pipelines[name] += 1;
-      return create.call(this, descriptor);
-    };
-  }
-
-  const channel = new BroadcastChannel('faulty gpu');
+    const channel = new BroadcastChannel('faulty gpu');
     const answers = [];
     channel.onmessage = ({ data }) => {
       if (!('answer' in data)) return;
