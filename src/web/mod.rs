@@ -14,11 +14,10 @@ mod sources;
 
 use std::rc::Rc;
 
-use js_sys::{Array, Function, Object, Reflect};
+use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Code, Error};
-use crate::gpu::{Gpu, Table};
 use crate::pipeline::StableDiffusion;
 use crate::prompt::{Piece, Syntax, Warning, expand};
 
@@ -117,42 +116,6 @@ impl Engine {
             ("software", adapter.software.into()),
             ("storage", gpu.storage().name().into()),
         ]))
-    }
-
-    /// From now on `listener(what, done, total)` hears of what is prepared before a picture: `kernels` that are compiled, and
-    /// what is measured (`measure`).
-    pub fn listen(&self, listener: Function) -> Result<(), JsValue> {
-        let sd = self.sd()?.try_borrow().map_err(busy)?;
-        if let Some(gpu) = sd.gpu() {
-            preparing::listen(gpu, listener);
-        }
-        Ok(())
-    }
-
-    /// What measurements must be of to be used here; `undefined` where none are wanted, as on software adapters.
-    #[wasm_bindgen(js_name = tunedFor)]
-    pub fn tuned_for(&self) -> Result<Option<String>, JsValue> {
-        let sd = self.sd()?.try_borrow().map_err(busy)?;
-        Ok(sd.gpu().filter(|gpu| !gpu.adapter().software).map(Gpu::tuned_for))
-    }
-
-    /// From now on kernels are measured before the first picture of a size, but for those that are known from an earlier visit:
-    /// what [`measurements`](Self::measurements) gave then. What is none of ours, or of another device, is not used.
-    pub fn tune(&self, known: Option<String>) -> Result<(), JsValue> {
-        let sd = self.sd()?.try_borrow().map_err(busy)?;
-        let Some(gpu) = sd.gpu() else { return Ok(()) };
-        if let Some(table) = known.and_then(|text| Table::from_json(&text)) {
-            gpu.use_table(table);
-        }
-        gpu.set_measuring(true);
-        Ok(())
-    }
-
-    /// What was measured so far, as text; `undefined` if nothing was.
-    pub fn measurements(&self) -> Result<Option<String>, JsValue> {
-        let sd = self.sd()?.try_borrow().map_err(busy)?;
-        let table = sd.gpu().filter(|gpu| gpu.measuring()).map(Gpu::table);
-        Ok(table.filter(|table| !table.variants.is_empty()).map(|table| table.to_json()))
     }
 
     /// `{wasmBytes, gpuBytes, gpuPeakBytes}`: memory taken now, and the most that buffers took.

@@ -7,10 +7,51 @@ use js_sys::{Function, Map, Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use crate::gpu::{Count, Gpu, Preparing};
+use crate::gpu::{Count, Gpu, Preparing, Table};
+
+use super::{Engine, busy};
+
+#[wasm_bindgen]
+impl Engine {
+    /// From now on `listener(what, done, total)` hears of what is prepared before a picture: `kernels` that are compiled, and
+    /// what is measured (`measure`).
+    pub fn listen(&self, listener: Function) -> Result<(), JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        if let Some(gpu) = sd.gpu() {
+            listen(gpu, listener);
+        }
+        Ok(())
+    }
+
+    /// What measurements must be of to be used here; `undefined` where none are wanted, as on software adapters.
+    #[wasm_bindgen(js_name = tunedFor)]
+    pub fn tuned_for(&self) -> Result<Option<String>, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        Ok(sd.gpu().filter(|gpu| !gpu.adapter().software).map(Gpu::tuned_for))
+    }
+
+    /// From now on kernels are measured before the first picture of a size, but for those that are known from an earlier visit:
+    /// what [`measurements`](Self::measurements) gave then. What is none of ours, or of another device, is not used.
+    pub fn tune(&self, known: Option<String>) -> Result<(), JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        let Some(gpu) = sd.gpu() else { return Ok(()) };
+        if let Some(table) = known.and_then(|text| Table::from_json(&text)) {
+            gpu.use_table(table);
+        }
+        gpu.set_measuring(true);
+        Ok(())
+    }
+
+    /// What was measured so far, as text; `undefined` if nothing was.
+    pub fn measurements(&self) -> Result<Option<String>, JsValue> {
+        let sd = self.sd()?.try_borrow().map_err(busy)?;
+        let table = sd.gpu().filter(|gpu| gpu.measuring()).map(Gpu::table);
+        Ok(table.filter(|table| !table.variants.is_empty()).map(|table| table.to_json()))
+    }
+}
 
 /// Tells JavaScript of everything that is prepared: `listener(what, done, total)`.
-pub fn listen(gpu: &Gpu, listener: Function) {
+fn listen(gpu: &Gpu, listener: Function) {
     gpu.listen(Rc::new(move |what, done, total| {
         let what = match what {
             Preparing::Measuring => "measure",
