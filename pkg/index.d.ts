@@ -603,6 +603,28 @@ export interface Result extends Picture {
   warnings: Warning[];
   /** From the start of the engine's work to the PNG, waiting in the queue not counted. */
   seconds: number;
+  /** What the kernels took, in the order in which they first ran, where {@link GenerateControl.profile} asks for it. */
+  profile?: KernelTime[];
+}
+
+/** What the dispatches of one kernel took that have a result of the same shape. */
+export interface KernelTime {
+  /** What it was part of: `clip`, `unet step`, `vae decode`, … */
+  plan: string;
+  /** What it computes: `conv 3×3`, `linear`, `self-attention`, … */
+  class: string;
+  /** The kernel: its name in `src/kernels/`. */
+  kernel: string;
+  /** Of its result: items, places, channels. */
+  shape: number[];
+  /** How often it ran. Large work may be cut into parts, each of which counts. */
+  dispatches: number;
+  /** On the GPU. Browsers round each time to a tenth of a millisecond, up or down. */
+  seconds: number;
+  /** Multiplications and additions. */
+  flops: number;
+  /** Read and written, each thing counted once for each dispatch. */
+  bytes: number;
 }
 
 /** How a picture is made, as far as it does not change the picture. */
@@ -615,6 +637,11 @@ export interface GenerateControl {
    * which is about a tenth of a step's work each. Default: `false`.
    */
   preview?: boolean | 'taesd';
+  /**
+   * Every kernel is timed by itself, by the GPU's timestamps: {@link Result.profile}. The picture is the same and takes a little
+   * longer. GPUs only, and those that have timestamps; the others throw `BAD_OPTION`. Default: `false`.
+   */
+  profile?: boolean;
 }
 
 /** What happens while a picture is made. */

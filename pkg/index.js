@@ -168,13 +168,13 @@ export class StableDiffusion {
   memory() { return this.#worker.call('memory', {}); }
 
   generate(options = {}, control = {}) {
-    const { signal, preview = false } = known(control, GENERATE_CONTROL);
+    const { signal, preview = false, profile = false } = known(control, GENERATE_CONTROL);
     if (typeof preview !== 'boolean' && preview !== 'taesd') throw new WordbrushError('BAD_OPTION', `preview is ${preview}; it must be true, false or taesd.`);
     const given = defined(Array.isArray(options?.notes) ? optionsOf(options) : options);
     const { hires } = given;
     return new Generation(given, signal, async (how) => {
       const { hires: _, ...options } = await withPixels(given);
-      return this.#worker.call('generate', { options, hires, preview }, how);
+      return this.#worker.call('generate', { options, hires, preview, profile }, how);
     });
   }
 
@@ -287,13 +287,13 @@ class Generation {
   constructor(options, given, start) {
     const signal = given ? AbortSignal.any([given, this.#own.signal]) : this.#own.signal;
     const onEvent = (event, seen) => this.#push(event.preview ? this.#previewed(event, seen) : event);
-    this.#result = start({ signal, onEvent }).then(({ images: made, params, warnings, seconds }) => {
+    this.#result = start({ signal, onEvent }).then(({ images: made, params, warnings, seconds, profile }) => {
       const images = made.map(({ png, seeds }) => {
         const blob = new Blob([png], { type: 'image/png' });
         const infotext = async () => recipeText(await readRecipe(blob));
         return { png: blob, image: () => bitmapOf(blob), infotext, params: { ...defaults, ...options, ...params, ...defined(seeds) } };
       });
-      const result = { ...images[0], images, warnings, seconds };
+      const result = { ...images[0], images, warnings, seconds, ...defined({ profile }) };
       this.#settled = { error: null };
       this.#push({ type: 'done', result });
       return result;
@@ -441,7 +441,7 @@ const EMBEDDING_OPTIONS = ['name'];
 const VAE_OPTIONS = ['onProgress', 'signal', 'store'];
 const STORE_OPTIONS = ['onProgress', 'signal', 'kind'];
 const NEEDS_OPTIONS = ['signal', 'width', 'height', 'batchSize', 'dtype'];
-const GENERATE_CONTROL = ['signal', 'preview'];
+const GENERATE_CONTROL = ['signal', 'preview', 'profile'];
 
 function known(options, names) {
   const unknown = Object.keys(options).find((name) => !names.includes(name));

@@ -255,12 +255,13 @@ async function importEngine() {
   }
 }
 
-async function generate({ id, options, hires, preview }) {
+async function generate({ id, options, hires, preview, profile }) {
   stopIfAborted(id);
   const began = performance.now();
   making = id;
   let generation;
   try {
+    if (profile) engine.setProfiling(true);
     generation = await turn(() => engine.start(options));
     await keepMeasured();
     const { steps, seed, warnings, pictures } = generation;
@@ -297,9 +298,10 @@ async function generate({ id, options, hires, preview }) {
     }
     await keepMeasured();
     const seconds = (performance.now() - began) / 1000;
-    return { images, params: { steps, width, height }, warnings, seconds };
+    return { images, params: { steps, width, height }, warnings, seconds, profile: profile ? await turn(() => engine.profile()) : undefined };
   } finally {
     making = null;
+    if (profile) engine.setProfiling(false);
     unseen.delete(id);
     generation?.free();
   }

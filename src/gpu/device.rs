@@ -14,6 +14,7 @@ use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
 use super::pace::Pace;
 use super::prepare::Listener;
+use super::profile::Profiler;
 use super::record::Recording;
 use super::tuning::Tuning;
 use super::vendor::Vendor;
@@ -76,6 +77,7 @@ pub(super) struct Inner {
     /// How many buffers will be made until the one that is refused.
     pub refused_in: Cell<Option<usize>>,
     pub tuning: Tuning,
+    pub profiler: RefCell<Option<Profiler>>,
     pub listener: RefCell<Option<Listener>>,
     #[cfg(target_arch = "wasm32")]
     pub background: RefCell<Option<super::prepare::Background>>,
@@ -201,6 +203,7 @@ impl Gpu {
                 pace: Cell::new(pace),
                 refused_in: Cell::default(),
                 tuning: Tuning::default(),
+                profiler: RefCell::default(),
                 listener: RefCell::default(),
                 #[cfg(target_arch = "wasm32")]
                 background: RefCell::default(),

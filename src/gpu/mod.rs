@@ -11,6 +11,7 @@ mod launch;
 mod pace;
 mod plan;
 mod prepare;
+mod profile;
 mod record;
 mod shader;
 mod tensor;
@@ -25,6 +26,7 @@ pub use plan::{Plan, Stats};
 #[cfg(target_arch = "wasm32")]
 pub use prepare::Background;
 pub use prepare::{Count, Listener, Preparing};
+pub use profile::Timed;
 pub use record::Kernel;
 pub use shader::{Value, header, without};
 pub use tensor::{Storage, Tensor};

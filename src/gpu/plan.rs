@@ -22,6 +22,8 @@ pub struct Stats {
 
 pub(super) struct Command {
     pub dispatch: Dispatch,
+    /// The shape of its result.
+    pub shape: Vec<usize>,
     pub workgroups: [u32; 3],
     /// How it can be cut, if it is large.
     pub cut: Option<Cut>,
@@ -75,6 +77,15 @@ impl Plan {
         self.stats
     }
 
+    pub(super) fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// What a launch is of.
+    pub(super) fn command(&self, launch: &Launch) -> &Command {
+        &self.commands[launch.command]
+    }
+
     /// The arena.
     pub(super) fn slabs(&self) -> &[Rc<Buffer>] {
         &self.buffers.slabs
@@ -96,12 +107,9 @@ impl Plan {
                 .inner
                 .device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(self.label) });
-            {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                    label: Some(self.label),
-                    timestamp_writes: None,
-                });
-                self.encode(&mut pass, &launches[range]);
+            if !self.gpu.encode_timed(&mut encoder, self, &launches[range.clone()]) {
+                let descriptor = wgpu::ComputePassDescriptor { label: Some(self.label), timestamp_writes: None };
+                self.encode(&mut encoder.begin_compute_pass(&descriptor), &launches[range]);
             }
             self.gpu.inner.queue.submit([encoder.finish()]);
         }
@@ -115,7 +123,7 @@ impl Plan {
     /// Puts dispatches into a pass.
     pub(super) fn encode(&self, pass: &mut wgpu::ComputePass, launches: &[Launch]) {
         for launch in launches {
-            let Some(ready) = &self.commands[launch.command].ready else { continue };
+            let Some(ready) = &self.command(launch).ready else { continue };
             pass.set_pipeline(&ready.pipeline);
             let offset = launch.origin.map(|origin| origin * UNIFORM_ALIGNMENT as u32);
             pass.set_bind_group(0, &ready.bind_group, offset.as_slice());

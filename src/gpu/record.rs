@@ -44,6 +44,8 @@ pub struct Kernel<'a> {
 pub(super) struct Call {
     pub name: &'static str,
     class: &'static str,
+    /// That of its result.
+    shape: Vec<usize>,
     pub source: String,
     read: Vec<Option<View>>,
     write: Vec<Option<View>>,
@@ -131,6 +133,7 @@ impl Gpu {
         let call = Call {
             name: kernel.name,
             class: kernel.class,
+            shape: kernel.write[0].map_or(Vec::new(), |tensor| tensor.shape().to_vec()),
             source,
             read: kernel.read.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
             write: kernel.write.iter().map(|tensor| tensor.map(Tensor::view)).collect(),
@@ -301,7 +304,7 @@ impl Recording {
                 let pipeline = gpu.pipeline(call, &layout);
                 Ready { pipeline, bind_group: bind_group(gpu, call.name, &layout, &places) }
             });
-            commands.push(Command { dispatch, workgroups: call.workgroups, cut, ready });
+            commands.push(Command { dispatch, shape: call.shape.clone(), workgroups: call.workgroups, cut, ready });
             held.extend(places.into_iter().map(|bound| bound.place.buffer));
         }
         Plan::new(

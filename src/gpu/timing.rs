@@ -4,6 +4,7 @@ use web_time::Instant;
 
 use crate::error::Result;
 
+use super::profile::stamps_around;
 use super::{Gpu, Plan};
 
 /// A measurement lasts at least this long, if the repetitions allow: browsers round timestamps to a tenth of a millisecond.
@@ -43,39 +44,22 @@ impl Gpu {
         Ok(median / repeats as f64)
     }
 
-    fn has_timestamps(&self) -> bool {
-        self.inner.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
-    }
-
     async fn measure(&self, plan: &Plan, repeats: usize) -> Result<f64> {
         let device = &self.inner.device;
-        let stamps = self.has_timestamps().then(|| {
-            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-            let ty = wgpu::QueryType::Timestamp;
-            let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: Some("timing"), ty, count: 2 });
-            (set, self.buffer("timing", 16, usage))
-        });
+        let stamps = self.has_timestamps().then(|| self.query_set(2));
         let launches = plan.launches(self.inner.pace.get());
         let mut encoder = device.create_command_encoder(&Default::default());
         {
-            let timestamp_writes = stamps.as_ref().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
-                query_set,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
+            let timestamp_writes = stamps.as_ref().map(|set| stamps_around(set, 0));
             let mut pass =
                 encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("timing"), timestamp_writes });
             (0..repeats).for_each(|_| plan.encode(&mut pass, &launches));
         }
-        if let Some((set, buffer)) = &stamps {
-            encoder.resolve_query_set(set, 0..2, &buffer.raw, 0);
-        }
+        let stamps = stamps.map(|set| self.resolve(&mut encoder, &set, 2));
         let begun = Instant::now();
         self.inner.queue.submit([encoder.finish()]);
         self.finish().await?;
-        let Some((_, buffer)) = stamps else { return Ok(begun.elapsed().as_secs_f64()) };
-        let bytes = self.read_back(&buffer, 0, 16).await?;
-        let stamp = |i: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[8 * i + byte]));
-        Ok(stamp(1).saturating_sub(stamp(0)) as f64 * f64::from(self.inner.queue.get_timestamp_period()) * 1e-9)
+        let Some(stamps) = stamps else { return Ok(begun.elapsed().as_secs_f64()) };
+        Ok(self.seconds_between(&stamps, 1).await?.iter().sum())
     }
 }

@@ -9,6 +9,7 @@ mod needs;
 mod opening;
 mod options;
 mod preparing;
+mod profile;
 mod recipes;
 mod sources;
 

@@ -1,7 +1,7 @@
 // The page's two languages: the same entries in both, none of the one left in the other, chosen by the browser and by the person.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import de from '../../www/text/de.js';
@@ -113,6 +113,14 @@ test('every error of the package has a German sentence', () => {
   assert.deepEqual(codes.filter((code) => !/^[A-ZÄÖÜ].*\.$/.test(de.page.problem(code))), []);
 });
 
+test('every warning of a prompt has a German sentence', () => {
+  const folder = file('../../src/prompt/');
+  const source = readdirSync(folder).map((name) => readFileSync(folder + name, 'utf8')).join('');
+  const codes = new Set([...source.matchAll(/\bwarn\(\s*"(\w+)"/g)].map(([, code]) => code));
+  assert.ok(codes.size >= 12, [...codes].join());
+  assert.deepEqual([...codes].filter((code) => !/^[A-ZÄÖÜ„].*\.$/.test(de.form.warning(code))), []);
+});
+
 test('in the German page the engine’s sentences are marked as English, after a German one', async () => {
   const { page, problems } = await openIn('de-AT');
   const message = page.locator('#messages > div');
@@ -136,6 +144,11 @@ test('in the German page the engine’s sentences are marked as English, after a
     'Die Grafikkarte ist ausgefallen. The GPU was lost. Das Modell wurde neu geladen; Prompt und Einstellungen sind noch da.',
   );
   assert.equal(await message.locator('[lang="en"]').textContent(), 'The GPU was lost.');
+  const warning = page.locator('#prompt-warnings li');
+  await page.locator('[name="prompt"]').fill('(too strong:1000)');
+  await warning.waitFor();
+  assert.equal(await warning.textContent(), 'Ein Gewicht ist zu stark. The weight is too strong.');
+  assert.equal(await warning.locator('[lang="en"]').textContent(), 'The weight is too strong.');
   // The page's own errors are in its language alone, those of a recipe's reader are marked.
   await page.evaluate(async () => (await import('/www/app/recipes.js')).useRecipe(JSON.stringify({ notes: ['a remark'], sampler: 'none' }), 'test'));
   const notes = page.locator('#recipe .notes li');

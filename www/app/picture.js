@@ -7,6 +7,9 @@ import { enqueue } from './queue.js';
 import { prepareCopies } from './recipes.js';
 import { $, app, form, messages, progress } from './state.js';
 
+// `?profile` in the address: under each picture, where its time went, kernel by kernel.
+const profile = new URLSearchParams(location.search).has('profile') ? await import('./profile.js') : null;
+
 let counting = 0;
 let startAgain = null; // the newest picture
 
@@ -39,7 +42,8 @@ export async function countTokens() {
 
 // Missing embeddings are marked at their names.
 function warn(warnings) {
-  form.warn([...new Set(warnings.filter(({ code }) => code !== 'UNKNOWN_EMBEDDING').map(({ message }) => message))]);
+  const others = warnings.filter(({ code }) => code !== 'UNKNOWN_EMBEDDING');
+  form.warn([...new Map(others.map((warning) => [warning.message, warning])).values()]);
 }
 
 // Whether pictures can be made; if not, it is said why.
@@ -70,7 +74,7 @@ export async function makePicture(options, signal, told = '') {
   if (!canGenerate()) return null;
   progress.show(null, told + words.picture.preparing(app.sd.device === 'cpu'));
   if (!told) $('milestones').textContent = words.picture.begins;
-  const picture = app.sd.generate(options, { signal, preview: $('picture').wantsPreviews });
+  const picture = app.sd.generate(options, { signal, preview: $('picture').wantsPreviews, profile: profile !== null && app.sd.device === 'webgpu' });
   app.made = picture.then(() => {}, () => {});
   try {
     for await (const event of picture) showEvent(event, told);
@@ -113,5 +117,6 @@ function showEvent(event, told) {
     form.lastSeed = event.result.params.seed;
     $('start-again').hidden = false;
     prepareCopies(event.result.png);
+    if (event.result.profile) profile.show(event.result.profile);
   }
 }

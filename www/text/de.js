@@ -5,6 +5,22 @@ import { bytes, duration, number, sentences } from '../ui/format.js';
 const plural = (count, one, many) => (count === 1 ? one : many);
 const vectorsOf = (count) => `${count} ${plural(count, 'Vektor', 'Vektoren')}`;
 
+// What in a prompt does not do what it seems to say, by the warning's code; the engine's own sentence follows.
+const WARNINGS = {
+  EMBEDDING_IS_TEXT: '„embedding:“ ist an dieser Stelle nur Text.',
+  EMBEDDING_PREFIX: 'A1111 läse „embedding:“ als Text; hier ruft es das Embedding.',
+  EMBEDDING_SPLIT: 'Ein Embedding verteilt sich auf zwei Fenster.',
+  EMBEDDING_CUT: 'Ein Embedding ist länger als ein Fenster.',
+  EMPTY_EMBEDDING: 'Hinter „embedding:“ fehlt der Name.',
+  UNKNOWN_EMBEDDING: 'Dieses Embedding ist nicht da.',
+  WEIGHT_CLAMPED: 'Ein Gewicht ist zu stark.',
+  WEIGHT_NOT_FINITE: 'Ein Gewicht ist keine brauchbare Zahl.',
+  NESTED_TOO_DEEP: 'Die Klammern sind zu tief verschachtelt.',
+  PROMPT_WEIGHT: 'Die Zahl am Ende ist das Gewicht des ganzen Prompts.',
+  TOO_MANY_PARTS: 'Zu viele Prompts sind durch AND verbunden.',
+  SCHEDULE_TOO_LONG: 'Der Prompt ist zu lang, um sich so oft zu ändern.',
+};
+
 // What stands before the engine's own sentence, which is English, by the error's code.
 const PROBLEMS = {
   NO_GPU: 'Dieser Browser gibt keine Grafikkarte für WebGPU her.',
@@ -148,6 +164,7 @@ export default {
   },
   form: {
     label: 'Bild',
+    warning: (code) => WARNINGS[code] ?? '',
     prompt: 'Prompt',
     promptExample: 'a lighthouse by the sea, in the style of embedding:my-style',
     negative: 'Negativer Prompt',
@@ -438,5 +455,13 @@ export default {
     notDeleted: (why) => sentences(`Das Bild ist nicht aus dem Speicher des Browsers gelöscht: ${why}`),
     otherTab: 'ein anderer Tab hat eine ältere Fassung dieser Seite offen',
     interrupted: 'Der Speicher wurde unterbrochen.',
+  },
+  profile: {
+    title: 'Wo die Zeit blieb',
+    about: 'Jeder Kernel lief und wurde gemessen für sich allein; das dauert etwas länger als ein Bild sonst.',
+    picture: 'Bild',
+    graph: (milliseconds) => `Flammendiagramm von ${milliseconds} ms: Pläne, was sie berechnen, Kernel mit ihren Ergebnissen. Die Tabelle hat dieselben Zahlen.`,
+    table: 'Kernel, die langsamsten zuerst',
+    columns: ['Plan', 'Berechnet', 'Kernel', 'Ergebnis', 'Aufrufe', 'ms', '%', 'GFLOP/s', 'GB/s'],
   },
 };

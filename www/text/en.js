@@ -111,6 +111,7 @@ export default {
   },
   form: {
     label: 'Picture',
+    warning: (_code) => '', // The engine says it in English.
     prompt: 'Prompt',
     promptExample: 'a lighthouse by the sea, in the style of embedding:my-style',
     negative: 'Negative prompt',
@@ -401,5 +402,13 @@ export default {
     notDeleted: (why) => sentences(`The picture is not deleted from the browser’s storage: ${why}`),
     otherTab: 'another tab has an older version of this page open',
     interrupted: 'The storage was interrupted.',
+  },
+  profile: {
+    title: 'Where the time went',
+    about: 'Each kernel was run and timed by itself, which takes a little longer than a picture does otherwise.',
+    picture: 'Picture',
+    graph: (milliseconds) => `Flame graph of ${milliseconds} ms: plans, what they compute, kernels with their results. The table has the same numbers.`,
+    table: 'Kernels, the slowest first',
+    columns: ['Plan', 'Computes', 'Kernel', 'Result', 'Dispatches', 'ms', '%', 'GFLOP/s', 'GB/s'],
   },
 };

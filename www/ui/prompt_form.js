@@ -193,7 +193,9 @@ class PromptForm extends HTMLElement {
   }
 
   warn(warnings) {
-    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map((warning) => english('li', warning)));
+    this.querySelector('#prompt-warnings').replaceChildren(...warnings.map(({ code, message }) => (
+      element('li', {}, `${words.form.warning(code)} `.trimStart(), english('span', message))
+    )));
   }
 
   // What prompts may name, as <prompt-field> takes it.

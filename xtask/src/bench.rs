@@ -9,12 +9,14 @@ const PEERS: &str = "benches/peers";
 /// Models, Python packages and results of the bench beside other engines: about 9 GB, and as much again while they are made.
 const FOLDER: &str = "target/peers";
 
-/// With `--count` and `--growth` what is only counted, with `--peers` other engines beside ours, else the steps of a model.
+/// With `--count` and `--growth` what is only counted, with `--profile` the time of each kernel, with `--peers` other engines beside
+/// ours, else the steps of a model.
 pub fn bench(arguments: &[String]) -> Outcome {
     let (what, rest) = match arguments.split_first() {
         Some((first, rest)) if first == "--peers" => return peers(rest),
         Some((first, rest)) if first == "--count" => ("count", rest),
         Some((first, rest)) if first == "--growth" => ("growth", rest),
+        Some((first, rest)) if first == "--profile" => ("profile", rest),
         _ => ("step", arguments),
     };
     let rest = rest.iter().filter(|argument| *argument != "--");

@@ -10,8 +10,8 @@ const INDEX = fileURLToPath(new URL('../../../www/demo/index.json', import.meta.
 
 export const serveDemo = (made = []) => serve(new Map([[DEMO, INDEX], ...made]));
 
-export async function openDemo(browser, server, embeddings = ['teal-star.pt']) {
-  const { page, problems } = await openPage(browser, `${server.url}/www/`);
+export async function openDemo(browser, server, embeddings = ['teal-star.pt'], query = '') {
+  const { page, problems } = await openPage(browser, `${server.url}/www/${query}`);
   await requireWebGPU(page);
   page.setDefaultTimeout(300_000);
   await page.getByRole('button', { name: 'Load the built-in model' }).click();

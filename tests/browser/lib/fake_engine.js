@@ -207,9 +207,10 @@ export class Engine {
       const known = this.#embeddings.has(written);
       return { start, end, groupStart: start, groupEnd: end, written, name: known ? written : null, nearest: null };
     });
+    const warnings = prompt.includes('too strong') ? [{ code: 'WEIGHT_CLAMPED', message: 'The weight is too strong.' }] : [];
     const pick = (_, options) => options.split('|')[Number(seed) % options.split('|').length];
     const chosen = seed !== undefined && prompt.includes('{') ? prompt.replace(/\{([^}]*)\}/g, pick) : undefined;
-    return { chosen, windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, vectors: calls.length, warnings: [], used, calls };
+    return { chosen, windows: 1, tokens: prompt.split(/\s+/).filter(Boolean).length, vectors: calls.length, warnings, used, calls };
   }
 
   async start(options) {
