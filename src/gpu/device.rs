@@ -13,6 +13,7 @@ use super::Storage;
 use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
 use super::pace::Pace;
+use super::pipeline::{Layout, Present};
 use super::prepare::Listener;
 use super::profile::Profiler;
 use super::record::Recording;
@@ -84,21 +85,6 @@ pub(super) struct Inner {
     /// When the first plan was sent that nobody waited for yet, and the work sent since.
     pending: Cell<Option<(Instant, u64)>>,
     failure: Arc<Mutex<Option<Error>>>,
-}
-
-/// Which of a kernel's bindings are there.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Present {
-    pub read: Vec<bool>,
-    pub write: Vec<bool>,
-    pub uniform: bool,
-    pub origin: bool,
-}
-
-/// A bind group layout and the pipeline layout over it.
-pub(super) struct Layout {
-    pub group: wgpu::BindGroupLayout,
-    pub pipeline: wgpu::PipelineLayout,
 }
 
 impl Gpu {

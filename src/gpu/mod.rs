@@ -9,6 +9,7 @@ mod counts;
 mod device;
 mod launch;
 mod pace;
+mod pipeline;
 mod plan;
 mod prepare;
 mod profile;

@@ -11,7 +11,8 @@ use std::{sync::mpsc, thread};
 use crate::error::Result;
 
 use super::Gpu;
-use super::record::{Call, module, pipeline};
+use super::pipeline::{module, pipeline};
+use super::record::Call;
 
 /// What happens before a plan is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 
 mod a1111;
 mod attention;
+mod byte_level;
 mod calls;
 mod choices;
 mod comfy;
