@@ -74,6 +74,7 @@ fn kernels() -> Vec<Kernel> {
     let direct: &[&str] = &["gemm.wgsl", "gemm_direct.wgsl"];
     let tiled: &[&str] = &["gemm.wgsl", "gemm_tiled.wgsl"];
     let reduce: &[&str] = &["gemm.wgsl", "gemm_reduce.wgsl"];
+    let winograd: &[&str] = &["gemm.wgsl", "gemm_winograd.wgsl"];
     let mut product = |files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
         let switches: &'static [&str] = switches;
         let mut constants: Values = [
@@ -104,6 +105,9 @@ fn kernels() -> Vec<Kernel> {
     // The other tile shapes differ in numbers alone: one product each, and one in slices.
     for (tile, kind) in Tile::SHARED.into_iter().skip(1).zip(products.into_iter().cycle()) {
         product(tiled, &["TWO_INPUTS"], tile, kind);
+    }
+    for tile in Tile::WINOGRAD {
+        product(winograd, &["TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD"], tile, products[2]);
     }
     product(tiled, &["POINTWISE"], Tile { slices: 3, ..Tile::SQUARE }, products[0]);
     for files in [

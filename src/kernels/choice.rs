@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::gpu::{Gpu, Storage, Vendor};
 
-use super::gemm::{Gemm, Geometry};
+use super::gemm::{Gemm, Geometry, suits};
 use super::tile::{MOST_SLICES, Memory, Tile};
 
 /// Multiplications and additions that are enough to measure a product: those of a convolution of the UNet's at 64×64 latents. The
@@ -55,6 +55,12 @@ impl Shape {
         self.sizes().iter().map(|&side| side as u64).product::<u64>() * 2
     }
 
+    /// Winograd's algorithm can compute it.
+    pub fn suits_winograd(&self) -> bool {
+        let [_, height, width] = self.input;
+        self.filter == [3, 1, 1] && height % 2 == 0 && width % 2 == 0 && !self.normal
+    }
+
     /// A part of it that is as fast per row, for measuring: fewer rows of the picture where there are very many.
     pub fn sample(self) -> Self {
         let [batch, height, width] = self.input;
@@ -93,7 +99,7 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     let shape = Shape::of(args);
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));
     measured
-        .filter(|&tile| fits(gpu, tile, &shape))
+        .filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args))
         .unwrap_or_else(|| guess(adapter.vendor, gpu.storage(), shape.sizes()))
 }
 
@@ -155,6 +161,8 @@ mod tests {
             let sliced = Tile { slices: 8, ..tile };
             assert_eq!([Tile::named(&tile.to_string()), Tile::named(&sliced.to_string())], [Some(tile), Some(sliced)]);
         }
+        assert_eq!(Tile::WINOGRAD.map(|tile| Tile::named(&tile.to_string())), Tile::WINOGRAD.map(Some));
+        assert_eq!(Tile::named("128×32×4 winograd /2"), None);
         for wrong in ["", "64×64×16", "64×64×16 single /0", "64×64×16 single /9", "1×1×1 single", "32×64×4 direct"]
         {
             assert_eq!(Tile::named(wrong), None, "{wrong}");

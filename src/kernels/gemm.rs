@@ -101,6 +101,7 @@ const SHARED: &str = wgsl!("gemm.wgsl");
 const DIRECT: &str = wgsl!("gemm_direct.wgsl");
 const TILED: &str = wgsl!("gemm_tiled.wgsl");
 const REDUCE: &str = wgsl!("gemm_reduce.wgsl");
+const WINOGRAD: &str = wgsl!("gemm_winograd.wgsl");
 
 /// The product, on the tile shape that suits the adapter.
 pub fn gemm(args: &Gemm) -> Tensor {
@@ -110,6 +111,11 @@ pub fn gemm(args: &Gemm) -> Tensor {
 /// The product, with its statistics where the adapter's tile shape keeps them.
 pub fn gemm_measured(args: &Gemm, measure: Measure) -> Measured {
     gemm_measured_on(choice::tile(args), args, measure)
+}
+
+/// The tile shape can compute the product.
+pub(super) fn suits(tile: Tile, args: &Gemm) -> bool {
+    Problem::of(args).suits(tile, args)
 }
 
 /// The product on a given tile shape.
@@ -183,7 +189,12 @@ impl Problem {
     fn moments(&self, tile: Tile, args: &Gemm, measure: Option<Measure>) -> Option<Moments> {
         let run: usize = self.run.iter().product();
         let tiles = args.geometry.phases * run.div_ceil(measured::TILE);
-        let of = measure.filter(|&of| tile.memory != Memory::None && (of == Measure::Rows || tiles <= MOST_TILES))?;
+        let of = measure.filter(|&of| match tile.memory {
+            Memory::None => false,
+            // Its workgroups compute no 64 neighbouring columns.
+            Memory::Transformed if of == Measure::Rows => false,
+            _ => of == Measure::Rows || tiles <= MOST_TILES,
+        })?;
         let shape = match of {
             Measure::Channels => [self.batch * tiles, 2, self.width],
             Measure::Rows => [self.width.div_ceil(measured::TILE), 2, (self.batch * run).next_multiple_of(4)],
@@ -206,20 +217,35 @@ impl Problem {
         Measured { tensor: out, moments }
     }
 
+    /// The tile shape can compute it.
+    fn suits(&self, tile: Tile, args: &Gemm) -> bool {
+        let Geometry { kernel, phases, stride, .. } = args.geometry;
+        let filter = (kernel, phases, stride) == (3, 1, 1) && self.stretched == self.input;
+        let even = self.run.iter().all(|side| side % 2 == 0);
+        tile.memory != Memory::Transformed || (filter && even && args.normal.is_none() && tile.slices == 1)
+    }
+
     /// The product itself, into the result or, in slices, into `out` (slices, phases · rows, N).
     fn multiply(&self, tile: Tile, args: &Gemm, out: &Tensor, moments: Option<&Moments>) {
         let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
         let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
         let direct = tile.memory == Memory::None;
+        assert!(self.suits(tile, args), "gemm: {tile} for {:?}", args.geometry);
         assert!(!direct || (normal.is_none() && tile.slices == 1), "gemm: {tile} knows no norm and no slices");
         let (run_rows, row_groups) = self.row_groups(args, moments, tile.rows);
         let groups_y = row_groups.min(65535);
         let z = if tile.slices == 1 { row_groups.div_ceil(groups_y) } else { tile.slices };
         assert!(tile.slices == 1 || row_groups == groups_y, "gemm: slices of {row_groups} tiles of rows");
+        let flops = 2 * self.rows() as u64 * args.weight.len() as u64;
+        let (wgsl, flops) = match tile.memory {
+            Memory::None => (DIRECT, flops),
+            Memory::Single | Memory::Stored => (TILED, flops),
+            Memory::Transformed => (WINOGRAD, flops / 9 * 4),
+        };
         args.input.gpu().run(Kernel {
             name: "gemm",
             class: class(args),
-            wgsl: &[SHARED, if direct { DIRECT } else { TILED }],
+            wgsl: &[SHARED, wgsl],
             constants: &constants(args, moments, tile),
             params: &self.params(args, run_rows, groups_y),
             // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
@@ -238,7 +264,7 @@ impl Problem {
             ],
             write: &[Some(out), moments.map(|moments| &moments.tensor)],
             workgroups: [self.n.div_ceil(tile.columns), groups_y, z],
-            flops: 2 * self.rows() as u64 * args.weight.len() as u64,
+            flops,
         });
     }
 

@@ -14,6 +14,8 @@ pub enum Memory {
     /// Numbers as they are stored, in half the bytes. Nothing is rounded: rows that are normalised on their way in
     /// remain 32-bit floats.
     Stored,
+    /// 32-bit floats, transformed as Winograd's algorithm has it: for filters of 3×3 alone, see [`Tile::WINOGRAD`].
+    Transformed,
 }
 
 /// The tile shape of a product, and into how many slices its k is cut.
@@ -54,9 +56,20 @@ impl Tile {
         Tile { rows: 128, columns: 128, depth: 32, memory: Memory::Stored, ..Tile::SQUARE },
     ];
 
+    /// Winograd's F(2×2, 3×3), which multiplies 16 times where the others multiply 36 times: for filters of 3×3 over pictures of
+    /// an even number of rows and columns.
+    pub const WINOGRAD: [Tile; 2] = [
+        Tile { rows: 128, columns: 32, depth: 4, memory: Memory::Transformed, slices: 1 },
+        Tile { rows: 128, columns: 32, depth: 8, memory: Memory::Transformed, slices: 1 },
+    ];
+
     /// Threads of a workgroup.
     pub fn threads(self) -> usize {
-        if self.memory == Memory::None { 64 } else { self.rows * self.columns / 64 }
+        match self.memory {
+            Memory::None => 64,
+            Memory::Transformed => 256,
+            Memory::Single | Memory::Stored => self.rows * self.columns / 64,
+        }
     }
 
     /// Bytes of workgroup memory at most, whatever the epilogue.
@@ -69,14 +82,18 @@ impl Tile {
             // With normalised rows `a` is in 32-bit floats, and statistics need room of their own.
             Memory::Stored => a * 16 + w * vector(memory) + rows * 8 + self.threads() * 16,
             Memory::Single => (a + w) * 16 + rows * 8,
+            // 16 numbers for every four rows, and for every column.
+            Memory::Transformed => 16 * (rows / 4 + columns) * depth * 4,
         }
     }
 
     /// What [`to_string`](fmt::Display) made; `None` for what is no tile shape with workgroup memory.
     pub fn named(name: &str) -> Option<Tile> {
         let (shape, slices) = name.split_once(" /").unwrap_or((name, "1"));
-        let slices = slices.parse().ok().filter(|slices| (1..=MOST_SLICES).contains(slices))?;
-        Tile::SHARED.into_iter().find(|tile| tile.to_string() == shape).map(|tile| Tile { slices, ..tile })
+        let tile = Tile::SHARED.into_iter().chain(Tile::WINOGRAD).find(|tile| tile.to_string() == shape)?;
+        let most = if tile.memory == Memory::Transformed { 1 } else { MOST_SLICES };
+        let slices = slices.parse().ok().filter(|slices| (1..=most).contains(slices))?;
+        Some(Tile { slices, ..tile })
     }
 
     /// A device with so much workgroup memory has room for it.
@@ -92,6 +109,7 @@ impl fmt::Display for Tile {
             Memory::None => "direct",
             Memory::Single => "single",
             Memory::Stored => "stored",
+            Memory::Transformed => "winograd",
         };
         write!(f, "{}×{}×{} {memory}", self.rows, self.columns, self.depth)?;
         if self.slices > 1 { write!(f, " /{}", self.slices) } else { Ok(()) }

@@ -62,6 +62,9 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
     if m.div_ceil(64) * n.div_ceil(64) <= FEW_PARTS && k >= DEEP {
         tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::SQUARE }));
     }
+    if shape.suits_winograd() {
+        tiles.extend(Tile::WINOGRAD);
+    }
     tiles.retain(|&tile| fits(gpu, tile, shape));
     tiles
 }

@@ -214,6 +214,28 @@ fn every_tile_shape_on_awkward_sizes() {
     }
 }
 
+/// Winograd's algorithm, where a workgroup computes 32 parts of 2×2 pixels by 32 columns: pictures that fill no workgroup, or
+/// more than one, channels that fill no chunk, all epilogues of convolutions.
+#[test]
+fn winograd() {
+    for storage in STORAGES {
+        let gpu = gpu(storage);
+        let tiles = Tile::WINOGRAD;
+        assert!(
+            tiles.iter().all(|tile| tile.fits(storage, gpu.workgroup_memory())),
+            "this adapter has too little memory"
+        );
+        let base = Case { input: [1, 8, 8], c1: 12, n: 20, kernel: 3, bias: true, ..LINEAR };
+        check_on(&tiles, &gpu, &base);
+        check_on(&tiles, &gpu, &Case { input: [1, 2, 2], c1: 4, n: 4, bias: false, ..base });
+        check_on(&tiles, &gpu, &Case { input: [3, 6, 10], c1: 36, n: 68, ..base });
+        check_on(&tiles, &gpu, &Case { input: [1, 2, 134], c1: 20, n: 36, residual: true, ..base });
+        check_on(&tiles, &gpu, &Case { input: [2, 14, 12], c1: 16, c2: 8, row_bias: true, residual: true, ..base });
+        check_on(&tiles[..1], &gpu, &Case { activation: Activation::Silu, ..base });
+        check_on(&tiles[..1], &gpu, &Case { activation: Activation::Relu, residual: true, n: 33 * 4, ..base });
+    }
+}
+
 /// k in slices: more of them than there are chunks, all epilogues.
 #[test]
 fn slices_are_added_up() {
@@ -331,8 +353,8 @@ pub fn convolution<'a>(input: &'a Tensor, weight: &'a Tensor, doubled: bool, str
 /// Rows of a convolution alone are those of the whole, wherever the strip lies; what is added is added.
 #[test]
 fn strips_of_convolutions() {
-    let (h, w, c, n) = (11, 8, 32, 32);
-    for storage in STORAGES {
+    for (storage, h) in STORAGES.into_iter().flat_map(|storage| [(storage, 11), (storage, 10)]) {
+        let (w, c, n) = (8, 32, 32);
         let gpu = gpu(storage);
         let mut numbers = Numbers::new(9);
         let input = tensor(&gpu, &[1, h, w, c], storage, &numbers.take(h * w * c, storage));
@@ -342,7 +364,9 @@ fn strips_of_convolutions() {
             let (out_h, out_w) = (h * factor, w * factor);
             let before = numbers.take(out_h * out_w * n, storage);
             let residual = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
-            for tile in FEW {
+            // Winograd's algorithm wants even heights.
+            let winograd = Tile::WINOGRAD.into_iter().filter(|_| !doubled && h % 2 == 0);
+            for tile in FEW.into_iter().chain(winograd) {
                 for add in [false, true] {
                     let added = add.then_some(&residual);
                     let whole = run(&gpu, || {

@@ -1,7 +1,7 @@
 use wordbrush::gpu::{Storage, Tensor};
-use wordbrush::kernels::{Gemm, GroupNorm, Measure, Measured, Moments, Tile, gemm_measured_on, group_norm};
+use wordbrush::kernels::{Gemm, GroupNorm, Measure, Measured, Memory, Moments, Tile, gemm_measured_on, group_norm};
 
-use crate::gemm::{FEW, plain};
+use crate::gemm::{FEW, convolution, plain};
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 fn reference(shape: [usize; 3], input: &[f32], affine: [&[f32]; 2], epsilon: f64, silu: bool) -> Vec<f32> {
@@ -101,9 +101,12 @@ fn strips_of_a_picture() {
     }
 }
 
-/// A product that measures what it makes, and makes nothing of it but the input: by the identity, moved by a bias.
-fn measured(tile: Tile, x: &Tensor, identity: &Tensor, bias: &Tensor) -> Measured {
-    gemm_measured_on(tile, &Gemm { bias: Some(bias), ..plain(x, identity) }, Measure::Channels)
+/// A product that measures what it makes, and makes nothing of it but the input: by the identity, as a matrix or as a filter of
+/// 3×3, moved by a bias.
+fn measured(tile: Tile, x: &Tensor, [matrix, filter]: &[Tensor; 2], bias: &Tensor) -> Measured {
+    let transformed = tile.memory == Memory::Transformed;
+    let product = if transformed { convolution(x, filter, false, None) } else { plain(x, matrix) };
+    gemm_measured_on(tile, &Gemm { bias: Some(bias), ..product }, Measure::Channels)
 }
 
 fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
@@ -124,13 +127,17 @@ fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
                 let stored: Vec<f32> = x.iter().enumerate().map(|(i, x)| x + bias[from + i % width]).collect();
                 let stored: Vec<f32> = stored.into_iter().map(|x| crate::support::round(x, storage)).collect();
                 let x = tensor(&gpu, &[batch, h, w, width], storage, &x);
-                let identity = tensor(&gpu, &[1, 1, width, width], storage, &identity);
+                // The middle one of nine taps.
+                let nothing = vec![0.0; 4 * width * width];
+                let filter = [&nothing[..], &identity[..], &nothing[..]].concat();
+                let filter = tensor(&gpu, &[3, 3, width, width], storage, &filter);
+                let identity = [tensor(&gpu, &[1, 1, width, width], storage, &identity), filter];
                 (stored, x, identity, tensor(&gpu, &[width], Storage::F32, &bias[from..to]))
             })
         });
         let pixel = |i: usize| {
             parts.iter().flatten().flat_map(move |(stored, _, identity, _)| {
-                let width = identity.shape()[3];
+                let width = identity[0].shape()[3];
                 stored[i * width..][..width].to_vec()
             })
         };
@@ -138,7 +145,8 @@ fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
         let expected = reference([batch, h * w, groups], &input, [&gamma, &beta], 1e-5, true);
         let gamma = tensor(&gpu, &[channels], Storage::F32, &gamma);
         let beta = tensor(&gpu, &[channels], Storage::F32, &beta);
-        for tile in [Tile::SQUARE, FEW[2], Tile { slices: 2, ..Tile::SQUARE }] {
+        let winograd = Tile::WINOGRAD.into_iter().filter(|_| h % 2 == 0 && w % 2 == 0);
+        for tile in [Tile::SQUARE, FEW[2], Tile { slices: 2, ..Tile::SQUARE }].into_iter().chain(winograd) {
             let found = run(&gpu, || {
                 let part = |part: &Option<_>| {
                     part.as_ref().map(|(_, x, one, bias): &(_, _, _, _)| measured(tile, x, one, bias))
@@ -159,6 +167,8 @@ fn from_what_the_product_measured() {
     check_tiles([1, 1, 1], 32, 0, 4);
     check_tiles([2, 9, 15], 40, 0, 4); // tiles that are cut off at the end of each item, ten channels a group
     check_tiles([2, 8, 8], 68, 0, 17); // columns beyond a tile
+    check_tiles([2, 6, 14], 36, 0, 9); // parts of 2×2 that are cut off, in the second tile of an item
+    check_tiles([1, 10, 22], 32, 32, 8); // two workgroups of them
     check_tiles([3, 3, 5], 32, 0, 32); // a channel a group, several items in what would be one tile
     check_tiles([2, 12, 11], 40, 20, 4); // a group that spans both inputs
     check_tiles([1, 5, 7], 64, 32, 32);
