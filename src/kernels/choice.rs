@@ -119,7 +119,8 @@ const DEEP: usize = 16_384;
 /// k of a slice at least.
 const SLICE: usize = 1440;
 
-/// A tile shape for an adapter that was not measured. The reasons are those of arithmetic, not of measurements.
+/// A tile shape for an adapter that was not measured. The reasons are those of arithmetic, not of measurements; whether Winograd's
+/// fewer multiplications make up for its transforms is no arithmetic, so it is taken only where it was measured.
 fn guess(vendor: Vendor, storage: Storage, [m, n, k]: [usize; 3]) -> Tile {
     // How many parts of 64×64 keep such a GPU busy: an M2 has room for 20 to 40, an RTX 3060 for 56 to 112, larger ones for more.
     let room = match vendor {

@@ -9,15 +9,16 @@ const PEERS: &str = "benches/peers";
 /// Models, Python packages and results of the bench beside other engines: about 9 GB, and as much again while they are made.
 const FOLDER: &str = "target/peers";
 
-/// With `--count` and `--growth` what is only counted, with `--profile` the time of each kernel, with `--peers` other engines beside
-/// ours, else the steps of a model.
+/// The benches that are named by an option: `benches/NAME.rs`.
+const NAMED: [&str; 4] = ["count", "growth", "profile", "tiles"];
+
+/// With `--peers` other engines beside ours, with the name of a bench that one, else the steps of a model.
 pub fn bench(arguments: &[String]) -> Outcome {
+    let named = |option: &str| NAMED.into_iter().find(|name| option.strip_prefix("--") == Some(name));
     let (what, rest) = match arguments.split_first() {
         Some((first, rest)) if first == "--peers" => return peers(rest),
-        Some((first, rest)) if first == "--count" => ("count", rest),
-        Some((first, rest)) if first == "--growth" => ("growth", rest),
-        Some((first, rest)) if first == "--profile" => ("profile", rest),
-        _ => ("step", arguments),
+        Some((first, rest)) => named(first).map_or(("step", arguments), |name| (name, rest)),
+        None => ("step", arguments),
     };
     let rest = rest.iter().filter(|argument| *argument != "--");
     let mut bench = tools::cargo(&["bench", "--package", "wordbrush", "--bench", what]);

@@ -17,6 +17,8 @@ Usage: cargo xtask <command>
   test                          everything: format, clippy, native tests, browser tests, no-adapter tests
   bench --count [ARGS]          count the work of full-size SD 1.5, beside the work model (benches/count.rs)
   bench --growth [ARGS]         how that grows with pixels, prompts and pictures (benches/growth.rs)
+  bench --profile [ARGS]        time every kernel of a picture, as a table and a flame graph (benches/profile.rs)
+  bench --tiles [ARGS]          time every tile shape beside the adapter's peak (benches/tiles.rs)
   bench --peers [ARGS]          measure our UNet step beside onnxruntime-web and tinygrad (benches/peers); --adapter gpu on a GPU
   bench [ARGS]                  measure the steps of a model on a Vulkan adapter (benches/step.rs)
   demo-model [ARGS]             train the model that comes with the page (examples/demo_model), or go on with it
