@@ -140,9 +140,12 @@ async fn attention(gpu: &Gpu, sizes: [usize; 5], work: (f64, f64), most: f64) ->
         Rows { tensor, offset: 0 }
     }
     let args = Attention { q: part(&q), k: part(&k), v: part(&v), heads, head_dim, seen: None, causal: false };
-    let split = if head_dim > 160 { Split::Wide } else { Split::Tiled };
-    let (plan, _) = gpu.record("attention", || attention_on(split, &args));
-    row(&format!("{split:?}").to_lowercase(), gpu.seconds(&plan, most).await?, work);
+    let fits = |split: &Split| split.fits(head_dim);
+    let tiled: Vec<Split> = Split::TILED.into_iter().filter(fits).collect();
+    for split in if head_dim > 160 { vec![Split::Wide] } else { tiled } {
+        let (plan, _) = gpu.record("attention", || attention_on(split, &args));
+        row(&split.to_string(), gpu.seconds(&plan, most).await?, work);
+    }
     Ok(())
 }
 

@@ -115,8 +115,9 @@ fn kernels() -> Vec<Kernel> {
         &["attention.wgsl", "attention_tiled.wgsl"],
         &["attention.wgsl", "attention_wide.wgsl"],
     ] {
-        for d4 in [1, 10, 40] {
-            let constants = vec![("D4", Value::U32(d4)), ("KEYS", Value::U32(12))];
+        for (d4, each, team) in [(1, 1, 1), (10, 2, 1), (20, 1, 2), (40, 2, 4)] {
+            let constants = [("D4", d4), ("KEYS", 8), ("EACH", each), ("TEAM", team)];
+            let constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
             kernels.push(Kernel {
                 name: files[1],
                 files,

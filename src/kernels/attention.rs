@@ -1,6 +1,10 @@
 //! Scaled dot-product attention without stored scores.
 
-use crate::gpu::{Kernel, Tensor};
+use std::fmt;
+
+use crate::gpu::{Kernel, Tensor, Vendor};
+
+use super::choice::SAMPLE_FLOPS;
 
 /// Rows of a tensor that holds queries, keys or values, perhaps beside each other.
 #[derive(Clone, Copy)]
@@ -49,10 +53,52 @@ pub struct Attention<'a> {
 pub enum Split {
     /// A query row per thread, no workgroup memory: for software adapters.
     Rows,
-    /// A query row per thread, keys and values through workgroup memory.
-    Tiled,
+    /// Keys and values through workgroup memory.
+    Tiled {
+        /// Query rows that a thread has: what it reads serves so many.
+        each: usize,
+        /// Threads that share a query row: 1, 2 or 4, of which each has that part of the head.
+        team: usize,
+    },
     /// Four query rows per workgroup: for wide heads.
     Wide,
+}
+
+impl Split {
+    /// Those through workgroup memory.
+    pub const TILED: [Split; 6] = [
+        Split::Tiled { each: 1, team: 1 },
+        Split::Tiled { each: 2, team: 1 },
+        Split::Tiled { each: 1, team: 2 },
+        Split::Tiled { each: 2, team: 2 },
+        Split::Tiled { each: 1, team: 4 },
+        Split::Tiled { each: 2, team: 4 },
+    ];
+
+    /// A thread's registers have room for its rows of such heads. A vector of a row takes eight: four of the query, four of the sum.
+    pub fn fits(self, head_dim: usize) -> bool {
+        match self {
+            Split::Rows => head_dim <= WIDEST_ROW,
+            Split::Tiled { each, team } => head_dim / 4 % team == 0 && head_dim / 4 / team * each <= MOST_VECTORS,
+            Split::Wide => true,
+        }
+    }
+
+    /// What [`to_string`](fmt::Display) made; `None` for what is none through workgroup memory.
+    pub fn named(name: &str) -> Option<Split> {
+        Split::TILED.into_iter().find(|split| split.to_string() == name)
+    }
+}
+
+/// As in `2 rows by teams of 1`.
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Split::Rows => write!(f, "rows"),
+            Split::Tiled { each, team } => write!(f, "{each} rows by teams of {team}"),
+            Split::Wide => write!(f, "wide"),
+        }
+    }
 }
 
 const SHARED: &str = wgsl!("attention.wgsl");
@@ -63,15 +109,87 @@ const WIDE: &str = wgsl!("attention_wide.wgsl");
 /// The widest head whose row a thread can hold.
 const WIDEST_ROW: usize = 160;
 
+/// Vectors of rows that a thread has at most, in 160 registers: NVIDIA's have 255, and two workgroups for a core's worth of threads
+/// fit beside each other.
+const MOST_VECTORS: usize = 20;
+
+/// What of an attention decides how fast a split is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heads {
+    /// B, queries, keys.
+    pub tokens: [usize; 3],
+    pub heads: usize,
+    pub head_dim: usize,
+    /// To prompts, of which some keys are seen.
+    pub cross: bool,
+}
+
+impl Heads {
+    fn of(args: &Attention) -> Self {
+        let (q, k) = (args.q.tensor.shape(), args.k.tensor.shape());
+        let batch = q[0] * args.seen.map_or(1, |seen| seen.times);
+        let Attention { heads, head_dim, seen, .. } = *args;
+        Self { tokens: [batch, q[1], k[1]], heads, head_dim, cross: seen.is_some() }
+    }
+
+    pub fn flops(&self) -> u64 {
+        let [batch, queries, keys] = self.tokens;
+        4 * (batch * queries) as u64 * (keys * self.heads * self.head_dim) as u64
+    }
+
+    /// A part of it that is as fast per row, for measuring: fewer queries where there are very many.
+    pub fn sample(self) -> Self {
+        let [batch, queries, keys] = self.tokens;
+        let fewer = (queries as u64 * SAMPLE_FLOPS / self.flops().max(1)).max(1) as usize;
+        Self { tokens: [batch, fewer.next_multiple_of(128).min(queries), keys], ..self }
+    }
+
+    /// What [`to_string`](fmt::Display) made.
+    pub fn named(name: &str) -> Option<Self> {
+        let numbers = name.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        let numbers: Vec<usize> = numbers.map(str::parse).collect::<Result<_, _>>().ok()?;
+        let &[batch, queries, keys, heads, head_dim] = &numbers[..] else { return None };
+        let cross = name.starts_with(CROSS);
+        (cross || name.starts_with(SELF)).then_some(Self { tokens: [batch, queries, keys], heads, head_dim, cross })
+    }
+}
+
+const SELF: &str = "self-attention";
+const CROSS: &str = "cross-attention";
+
+/// As in `self-attention 2×4096×4096, 8 heads of 40`.
+impl fmt::Display for Heads {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { tokens: [batch, queries, keys], heads, head_dim, cross } = self;
+        let class = if *cross { CROSS } else { SELF };
+        write!(f, "{class} {batch}×{queries}×{keys}, {heads} heads of {head_dim}")
+    }
+}
+
 /// Attention, split as suits the adapter: (B, queries, heads · head_dim).
 pub fn attention(args: &Attention) -> Tensor {
-    let software = args.q.tensor.gpu().adapter().software;
+    let gpu = args.q.tensor.gpu();
     let split = match args.head_dim {
         dim if dim > WIDEST_ROW => Split::Wide,
-        _ if software => Split::Rows,
-        _ => Split::Tiled,
+        _ if gpu.adapter().software => Split::Rows,
+        dim => {
+            let heads = Heads::of(args);
+            let measured = gpu.fastest(&heads.to_string(), heads.flops()).and_then(|name| Split::named(&name));
+            measured.filter(|split| split.fits(dim)).unwrap_or_else(|| guess(gpu.adapter().vendor, &heads))
+        }
     };
     attention_on(split, args)
+}
+
+/// A split for an adapter that was not measured: as few threads for a row as have room for it; two rows where registers are many and
+/// there are rows enough to keep the adapter busy.
+fn guess(vendor: Vendor, heads: &Heads) -> Split {
+    let vectors = heads.head_dim / 4;
+    let roomy = |team: &usize| vectors % team == 0 && vectors / team <= 16;
+    let team = [1, 2, 4].into_iter().find(roomy).unwrap_or(1);
+    let many = matches!(vendor, Vendor::Nvidia | Vendor::Amd) && heads.tokens[1] >= 1024;
+    let two = Split::Tiled { each: 2, team };
+    if many && two.fits(heads.head_dim) { two } else { Split::Tiled { each: 1, team } }
 }
 
 /// Attention, split as given.
@@ -93,22 +211,26 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let gpu = q.tensor.gpu();
     let out = gpu.result(&[batch, queries, heads * head_dim], q.tensor.storage());
     let d4 = head_dim / 4;
-    let (wgsl, rows_per_group) = match split {
-        Split::Rows => (ROWS, 32),
-        Split::Tiled => (TILED, 64),
-        Split::Wide => (WIDE, 4),
+    let (wgsl, rows_per_group, rows_each, team) = match split {
+        Split::Rows => (ROWS, 32, 1, 1),
+        Split::Tiled { each, team } => (TILED, 64 / team * each, each, team),
+        Split::Wide => (WIDE, 4, 1, 1),
     };
-    // Two tiles of f32 in the 16 KiB of workgroup memory that every adapter has.
-    let tile = (512 / d4 / 4 * 4).clamp(4, 32);
+    assert_eq!(d4 % team, 0, "attention: {split} for heads of {head_dim}");
+    // Two tiles of f32, and a team's parts of scores, in the 16 KiB of workgroup memory that every adapter has.
+    let parts = if team > 1 { 16 * rows_each } else { 0 };
+    let tile = (1024 / (2 * d4 + parts) / 4 * 4).clamp(4, 32);
     gpu.run(Kernel {
         name: "attention",
-        class: if args.seen.is_some() { "cross-attention" } else { "self-attention" },
+        class: if args.seen.is_some() { CROSS } else { SELF },
         wgsl: &[SHARED, wgsl],
         constants: &[
             ("D4", d4.into()),
             ("CAUSAL", causal.into()),
             ("PROMPTS", args.seen.is_some().into()),
             ("KEYS", tile.into()),
+            ("EACH", rows_each.into()),
+            ("TEAM", team.into()),
         ],
         params: &[
             ("q_items", q_items.into()),

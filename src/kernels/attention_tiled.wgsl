@@ -1,26 +1,70 @@
-// One thread computes one query row; keys and values pass through workgroup memory in tiles of KEYS, where all
-// threads read the same address at once. Scores are taken four at a time, so that rescaling is rare.
+// Keys and values pass through workgroup memory in tiles of KEYS, where the threads read the same addresses at once. TEAM threads
+// share a query row, each with every TEAM-th vector of the head, so that wide heads fit a thread's registers; and each has EACH
+// rows, so that what it reads serves several. Scores are taken four keys at a time, so that rescaling is rare.
+
+const OWN: u32 = D4 / TEAM;      // vectors of a row that a thread has
+const TEAMS: u32 = 64u / TEAM;
+const FOURS: u32 = KEYS / 4u;
 
 var<workgroup> tile_k: array<vec4<f32>, KEYS * D4>;
 var<workgroup> tile_v: array<vec4<f32>, KEYS * D4>;
+// What each thread's vectors give for the scores, (EACH, FOURS, 64); a team's add up to them.
+var<workgroup> parts: array<vec4<f32>, select(1u, EACH * FOURS * 64u, TEAM > 1u)>;
+
+alias Own = array<vec4<f32>, EACH * OWN>;
+alias Scores = array<vec4<f32>, EACH>;
+
+// Scores of the tile's keys 4·four … 4·four + 3 with the thread's vectors alone.
+fn dots(query: ptr<function, Own>, four: u32, lane: u32) -> Scores {
+  var score: Scores;
+  for (var i = 0u; i < OWN; i++) {
+    let at = 4u * four * D4 + i * TEAM + lane;
+    let k0 = tile_k[at];
+    let k1 = tile_k[at + D4];
+    let k2 = tile_k[at + 2u * D4];
+    let k3 = tile_k[at + 3u * D4];
+    for (var r = 0u; r < EACH; r++) {
+      let x = (*query)[r * OWN + i];
+      score[r] += vec4<f32>(dot(x, k0), dot(x, k1), dot(x, k2), dot(x, k3));
+    }
+  }
+  return score;
+}
+
+// The same with those of the whole team, which were put together before.
+fn sums_of_parts(four: u32, t: u32) -> Scores {
+  var score: Scores;
+  for (var r = 0u; r < EACH; r++) {
+    for (var i = 0u; i < TEAM; i++) {
+      score[r] += parts[(r * FOURS + four) * 64u + t / TEAM * TEAM + i];
+    }
+  }
+  return score;
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
-  let row = (group.x + origin.x) * 64u + t;
+  let first = (group.x + origin.x) * TEAMS * EACH;
   let head = group.y;
   let b = group.z;
-  var query: array<vec4<f32>, D4>;
-  var sum: array<vec4<f32>, D4>;
-  if (row < p.queries) {
-    let q0 = q_at(b, row, head);
-    for (var i = 0u; i < D4; i++) {
-      query[i] = load4(q[q0 + i]) * p.scale;
+  let lane = t % TEAM;
+  var query: Own;
+  var sum: Own;
+  var largest: array<f32, EACH>;
+  var total: array<f32, EACH>;
+  var mine: array<u32, EACH>;
+  for (var r = 0u; r < EACH; r++) {
+    let row = first + r * TEAMS + t / TEAM;
+    largest[r] = -3.0e38;
+    mine[r] = visible(b, row);
+    if (row < p.queries) {
+      let q0 = q_at(b, row, head) + lane;
+      for (var i = 0u; i < OWN; i++) {
+        query[r * OWN + i] = load4(q[q0 + i * TEAM]) * p.scale;
+      }
     }
   }
-  var largest = -3.0e38;
-  var total = 0.0;
-  let mine = visible(b, row);
-  let all = visible(b, min((group.x + origin.x) * 64u + 63u, p.queries - 1u));
+  let all = visible(b, min(first + TEAMS * EACH, p.queries) - 1u);
   for (var start = 0u; start < all; start += KEYS) {
     workgroupBarrier();
     for (var i = t; i < KEYS * D4; i += 64u) {
@@ -33,31 +77,53 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
     workgroupBarrier();
-    for (var j = 0u; j < KEYS; j += 4u) {
-      var score = vec4<f32>();
-      for (var i = 0u; i < D4; i++) {
-        let at = j * D4 + i;
-        score += vec4<f32>(dot(query[i], tile_k[at]), dot(query[i], tile_k[at + D4]),
-                           dot(query[i], tile_k[at + 2u * D4]), dot(query[i], tile_k[at + 3u * D4]));
+    if (TEAM > 1u) {
+      for (var four = 0u; four < FOURS; four++) {
+        let score = dots(&query, four, lane);
+        for (var r = 0u; r < EACH; r++) {
+          parts[(r * FOURS + four) * 64u + t] = score[r];
+        }
       }
-      let key = vec4<u32>(start + j) + vec4<u32>(0u, 1u, 2u, 3u);
-      score = select(vec4<f32>(-3.0e38), score, key < vec4<u32>(mine));
-      let top = max(max(max(score.x, score.y), max(score.z, score.w)), largest);
-      let fade = exp(largest - top);
-      let weight = select(vec4<f32>(), exp(score - top), key < vec4<u32>(mine));
-      largest = top;
-      total = total * fade + dot(weight, vec4<f32>(1.0));
-      for (var i = 0u; i < D4; i++) {
-        let at = j * D4 + i;
-        sum[i] = sum[i] * fade + weight.x * tile_v[at] + weight.y * tile_v[at + D4]
-               + weight.z * tile_v[at + 2u * D4] + weight.w * tile_v[at + 3u * D4];
+      workgroupBarrier();
+    }
+    for (var four = 0u; four < FOURS; four++) {
+      var weight: Scores;
+      if (TEAM > 1u) {
+        weight = sums_of_parts(four, t);
+      } else {
+        weight = dots(&query, four, lane);
+      }
+      let key = vec4<u32>(start + 4u * four) + vec4<u32>(0u, 1u, 2u, 3u);
+      var fade: array<f32, EACH>;
+      for (var r = 0u; r < EACH; r++) {
+        let seen = key < vec4<u32>(mine[r]);
+        let score = select(vec4<f32>(-3.0e38), weight[r], seen);
+        let top = max(max(max(score.x, score.y), max(score.z, score.w)), largest[r]);
+        fade[r] = exp(largest[r] - top);
+        weight[r] = select(vec4<f32>(), exp(score - top), seen);
+        largest[r] = top;
+        total[r] = total[r] * fade[r] + dot(weight[r], vec4<f32>(1.0));
+      }
+      for (var i = 0u; i < OWN; i++) {
+        let at = 4u * four * D4 + i * TEAM + lane;
+        let v0 = tile_v[at];
+        let v1 = tile_v[at + D4];
+        let v2 = tile_v[at + 2u * D4];
+        let v3 = tile_v[at + 3u * D4];
+        for (var r = 0u; r < EACH; r++) {
+          let x = weight[r];
+          sum[r * OWN + i] = sum[r * OWN + i] * fade[r] + x.x * v0 + x.y * v1 + x.z * v2 + x.w * v3;
+        }
       }
     }
   }
-  if (row < p.queries) {
-    let o0 = out_at(b, row, head);
-    for (var i = 0u; i < D4; i++) {
-      out[o0 + i] = store_out(sum[i] / total);
+  for (var r = 0u; r < EACH; r++) {
+    let row = first + r * TEAMS + t / TEAM;
+    if (row < p.queries) {
+      let o0 = out_at(b, row, head) + lane;
+      for (var i = 0u; i < OWN; i++) {
+        out[o0 + i * TEAM] = store_out(sum[r * OWN + i] / total[r]);
+      }
     }
   }
 }

@@ -9,7 +9,7 @@ use super::tile::{MOST_SLICES, Memory, Tile};
 
 /// Multiplications and additions that are enough to measure a product: those of a convolution of the UNet's at 64×64 latents. The
 /// decoder has some of twenty times as many, which take as much more time and memory and say the same.
-const SAMPLE_FLOPS: u64 = 16_000_000_000;
+pub(super) const SAMPLE_FLOPS: u64 = 16_000_000_000;
 
 /// What of a product decides how fast a tile shape is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

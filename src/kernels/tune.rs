@@ -1,10 +1,11 @@
-//! Measures which tile shape is the fastest for the products of a model, on the device at hand.
+//! Measures which variants are the fastest for the products and attentions of a model, on the device at hand.
 
 use web_time::Instant;
 
 use crate::error::Result;
 use crate::gpu::{Gpu, Preparing, Storage, Tensor};
 
+use super::attention::{Attention, Heads, Rows, Seen, Split, attention_on};
 use super::choice::{Shape, fits};
 use super::gemm::{Activation, Gemm, Geometry, Normal, gemm_on};
 use super::measured::{Measure, Measured, Moments, TILE};
@@ -18,9 +19,9 @@ const SLICES: [usize; 3] = [2, 4, 8];
 const FEW_PARTS: usize = 256;
 const DEEP: usize = 1024;
 
-/// Measures the products that `calls` poses and that are not in the device's table, those with the most work first, and
-/// notes the fastest tile shape of each. Does nothing where measuring is off, and on software adapters, which have one
-/// tile shape.
+/// Measures the products and attentions that `calls` poses and that are not in the device's table, those with the most work
+/// first, and notes the fastest variant of each. Does nothing where measuring is off, and on software adapters, which have one
+/// variant.
 ///
 /// # Errors
 /// Out of memory, a lost device, or a refused command.
@@ -30,27 +31,70 @@ pub async fn tune<T>(gpu: &Gpu, calls: impl Fn() -> T) -> Result<()> {
     }
     let problems = gpu.survey(calls);
     // What is the same for all networks is compiled once: it is much of what the page downloads.
-    measure(gpu, problems.iter().filter_map(|(name, _)| Shape::named(name)).collect()).await
+    measure(gpu, problems).await
 }
 
-async fn measure(gpu: &Gpu, shapes: Vec<Shape>) -> Result<()> {
+async fn measure(gpu: &Gpu, problems: Vec<(String, u64)>) -> Result<()> {
     let begun = Instant::now();
     let in_time = || begun.elapsed().as_secs_f64() < SECONDS;
     let mut measured: Vec<(Shape, Tile)> = Vec::new();
-    for (i, shape) in shapes.iter().enumerate() {
-        let tile = if in_time() {
-            gpu.tell(Preparing::Measuring, i, shapes.len());
-            let tile = fastest(gpu, shape, in_time).await?;
-            measured.push((*shape, tile));
-            Some(tile)
-        } else {
-            nearest(&measured, shape).filter(|&tile| fits(gpu, tile, shape))
+    for (i, (name, _)) in problems.iter().enumerate() {
+        if in_time() {
+            gpu.tell(Preparing::Measuring, i, problems.len());
+        }
+        let found = match (Shape::named(name), Heads::named(name)) {
+            (Some(shape), _) if in_time() => {
+                let tile = fastest(gpu, &shape, in_time).await?;
+                measured.push((shape, tile));
+                Some(tile.to_string())
+            }
+            (Some(shape), _) => {
+                nearest(&measured, &shape).filter(|&tile| fits(gpu, tile, &shape)).map(|tile| tile.to_string())
+            }
+            (None, Some(heads)) if in_time() => Some(fastest_split(gpu, &heads, in_time).await?.to_string()),
+            _ => None,
         };
-        if let Some(tile) = tile {
-            gpu.note_fastest(shape.to_string(), tile.to_string());
+        if let Some(variant) = found {
+            gpu.note_fastest(name.clone(), variant);
         }
     }
     Ok(())
+}
+
+/// The fastest of the plans that could be measured `in_time`, each recorded when its turn comes.
+async fn fastest_of<T: Copy>(gpu: &Gpu, variants: &[T], record: impl Fn(T), in_time: impl Fn() -> bool) -> Result<T> {
+    gpu.prepare_silently(|| variants.iter().for_each(|&variant| record(variant))).await?;
+    let mut best = (f64::INFINITY, variants[0]);
+    for &variant in variants {
+        let (plan, ()) = gpu.record("tune", || record(variant));
+        let seconds = gpu.seconds(&plan, 2.0 * best.0).await?;
+        if seconds < best.0 {
+            best = (seconds, variant);
+        }
+        if !in_time() {
+            break;
+        }
+    }
+    Ok(best.1)
+}
+
+/// The fastest way to split an attention.
+async fn fastest_split(gpu: &Gpu, heads: &Heads, in_time: impl Fn() -> bool) -> Result<Split> {
+    let Heads { heads: count, head_dim, cross, .. } = *heads;
+    let splits: Vec<Split> = Split::TILED.into_iter().filter(|split| split.fits(head_dim)).collect();
+    if splits.len() < 2 {
+        return Ok(splits.first().copied().unwrap_or(Split::TILED[0]));
+    }
+    let [batch, queries, keys] = heads.sample().tokens;
+    let rows = |tokens| gpu.empty("tune", &[batch, tokens, count * head_dim], gpu.storage());
+    let (q, k, v) = (rows(queries), rows(keys), rows(keys));
+    // As many keys as there are rows of them: prompts seldom fill their last window, but that is the same for all.
+    let lengths =
+        gpu.upload("tune", &[batch.next_multiple_of(4)], Storage::F32, &vec![keys as f32; batch.next_multiple_of(4)]);
+    let part = |tensor| Rows { tensor, offset: 0 };
+    let seen = cross.then_some(Seen { lengths: &lengths, first: 0, each: 1, times: 1 });
+    let args = Attention { q: part(&q), k: part(&k), v: part(&v), heads: count, head_dim, seen, causal: false };
+    fastest_of(gpu, &splits, |split| drop(attention_on(split, &args)), in_time).await
 }
 
 /// The tile shapes worth a try.
@@ -71,22 +115,8 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
 
 /// The fastest of those that could be measured `in_time`.
 async fn fastest(gpu: &Gpu, shape: &Shape, in_time: impl Fn() -> bool) -> Result<Tile> {
-    let tiles = candidates(gpu, shape);
     let product = Product::new(gpu, &shape.sample());
-    let all = || tiles.iter().for_each(|&tile| drop(gemm_on(tile, &product.args())));
-    gpu.prepare_silently(all).await?;
-    let mut best = (f64::INFINITY, Tile::SQUARE);
-    for tile in tiles {
-        let (plan, _) = gpu.record("tune", || gemm_on(tile, &product.args()));
-        let seconds = gpu.seconds(&plan, 2.0 * best.0).await?;
-        if seconds < best.0 {
-            best = (seconds, tile);
-        }
-        if !in_time() {
-            break;
-        }
-    }
-    Ok(best.1)
+    fastest_of(gpu, &candidates(gpu, shape), |tile| drop(gemm_on(tile, &product.args())), in_time).await
 }
 
 /// What was the fastest for the product that is most alike: in the ratios of its sides.
