@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::gpu::{Kernel, Tensor, Vendor};
+use crate::gpu::{Gpu, Kernel, Tensor, Vendor};
 
 use super::choice::SAMPLE_FLOPS;
 
@@ -175,7 +175,7 @@ pub fn attention(args: &Attention) -> Tensor {
         dim => {
             let heads = Heads::of(args);
             let measured = gpu.fastest(&heads.to_string(), heads.flops()).and_then(|name| Split::named(&name));
-            measured.filter(|split| split.fits(dim)).unwrap_or_else(|| guess(gpu.adapter().vendor, &heads))
+            measured.filter(|split| split.fits(dim)).unwrap_or_else(|| guess(gpu, &heads))
         }
     };
     attention_on(split, args)
@@ -183,11 +183,11 @@ pub fn attention(args: &Attention) -> Tensor {
 
 /// A split for an adapter that was not measured: as few threads for a row as have room for it; two rows where registers are many and
 /// there are rows enough to keep the adapter busy.
-fn guess(vendor: Vendor, heads: &Heads) -> Split {
+pub(super) fn guess(gpu: &Gpu, heads: &Heads) -> Split {
     let vectors = heads.head_dim / 4;
     let roomy = |team: &usize| vectors % team == 0 && vectors / team <= 16;
     let team = [1, 2, 4].into_iter().find(roomy).unwrap_or(1);
-    let many = matches!(vendor, Vendor::Nvidia | Vendor::Amd) && heads.tokens[1] >= 1024;
+    let many = matches!(gpu.adapter().vendor, Vendor::Nvidia | Vendor::Amd) && heads.tokens[1] >= 1024;
     let two = Split::Tiled { each: 2, team };
     if many && two.fits(heads.head_dim) { two } else { Split::Tiled { each: 1, team } }
 }
@@ -254,4 +254,39 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
         flops: 4 * (batch * queries) as u64 * (key_rows * heads * head_dim) as u64,
     });
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_back() {
+        let heads = Heads { tokens: [2, 4096, 77], heads: 8, head_dim: 40, cross: true };
+        for heads in [heads, Heads { cross: false, ..heads }] {
+            assert_eq!(Heads::named(&heads.to_string()), Some(heads));
+        }
+        for wrong in ["", "attention 1×2×3, 4 heads of 5", "self-attention 1×2×3, 4 heads", "1×8×8×(64+0)→64"]
+        {
+            assert_eq!(Heads::named(wrong), None, "{wrong}");
+        }
+        assert_eq!(Split::TILED.map(|split| Split::named(&split.to_string())), Split::TILED.map(Some));
+        assert_eq!([Split::named("rows"), Split::named("9 rows by teams of 9")], [None; 2]);
+    }
+
+    #[test]
+    fn what_is_measured_is_a_part_of_what_is_large() {
+        let heads = Heads { tokens: [2, 4096, 4096], heads: 8, head_dim: 40, cross: false };
+        assert_eq!(heads.sample().tokens, [2, 1536, 4096]);
+        assert_eq!(Heads { tokens: [2, 64, 64], ..heads }.sample().tokens, [2, 64, 64]);
+    }
+
+    #[test]
+    fn wide_heads_are_shared_by_threads() {
+        let split = |each, team| Split::Tiled { each, team };
+        let fitting = |dim| Split::TILED.into_iter().filter(|split| split.fits(dim)).collect::<Vec<_>>();
+        assert_eq!(fitting(160), [split(1, 2), split(1, 4), split(2, 4)]);
+        assert_eq!(fitting(80), [split(1, 1), split(1, 2), split(2, 2), split(1, 4), split(2, 4)][..]);
+        assert!(fitting(260).is_empty() && Split::Wide.fits(512));
+    }
 }

@@ -5,7 +5,7 @@ use web_time::Instant;
 use crate::error::Result;
 use crate::gpu::{Gpu, Preparing, Storage, Tensor};
 
-use super::attention::{Attention, Heads, Rows, Seen, Split, attention_on};
+use super::attention::{Attention, Heads, Rows, Seen, Split, attention_on, guess};
 use super::choice::{Shape, fits};
 use super::gemm::{Activation, Gemm, Geometry, Normal, gemm_on};
 use super::measured::{Measure, Measured, Moments, TILE};
@@ -18,6 +18,9 @@ const SECONDS: f64 = 3.0;
 const SLICES: [usize; 3] = [2, 4, 8];
 const FEW_PARTS: usize = 256;
 const DEEP: usize = 1024;
+
+/// Multiplications and additions from which on it is worth to compile what seldom pays, or pays little.
+const LARGE: u64 = 500_000_000;
 
 /// Measures the products and attentions that `calls` poses and that are not in the device's table, those with the most work
 /// first, and notes the fastest variant of each. Does nothing where measuring is off, and on software adapters, which have one
@@ -51,8 +54,10 @@ async fn measure(gpu: &Gpu, problems: Vec<(String, u64)>) -> Result<()> {
             (Some(shape), _) => {
                 nearest(&measured, &shape).filter(|&tile| fits(gpu, tile, &shape)).map(|tile| tile.to_string())
             }
-            (None, Some(heads)) if in_time() => Some(fastest_split(gpu, &heads, in_time).await?.to_string()),
-            _ => None,
+            (None, Some(heads)) if in_time() && heads.flops() >= LARGE => {
+                Some(fastest_split(gpu, &heads, in_time).await?.to_string())
+            }
+            (None, heads) => heads.map(|heads| guess(gpu, &heads).to_string()),
         };
         if let Some(variant) = found {
             gpu.note_fastest(name.clone(), variant);
@@ -106,7 +111,7 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
     if m.div_ceil(64) * n.div_ceil(64) <= FEW_PARTS && k >= DEEP {
         tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::SQUARE }));
     }
-    if shape.suits_winograd() {
+    if shape.suits_winograd() && shape.flops() >= LARGE {
         tiles.extend(Tile::WINOGRAD);
     }
     tiles.retain(|&tile| fits(gpu, tile, shape));

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use wordbrush::gpu::{Gpu, Options, Preparing, Storage, Table};
-use wordbrush::kernels::{Tile, gemm, gemm_on, tune};
+use wordbrush::kernels::{Attention, Rows, Split, Tile, attention, attention_on, gemm, gemm_on, tune};
 
 use crate::gemm::{convolution, plain};
 use crate::support::{Numbers, close, run, tensor};
@@ -49,6 +49,31 @@ fn the_fastest_tile_shapes_are_measured_once_and_kept() {
     let foreign = Table { device: "another".to_string(), ..table };
     assert!(!other.use_table(foreign));
     assert_eq!([Table::from_json("{}"), Table::from_json("no JSON")], [None, None]);
+}
+
+/// Attention too, but not what is too small to gain from it: there what would be guessed is noted, so that it is not asked again.
+#[test]
+fn attention_is_measured_where_it_is_large() {
+    let gpu = gpu();
+    let mut numbers = Numbers::new(21);
+    let mut random =
+        |shape: &[usize]| tensor(&gpu, shape, Storage::F32, &numbers.take(shape.iter().product(), Storage::F32));
+    let (large, small) = (random(&[1, 512, 512]), random(&[1, 12, 96]));
+    let args = |tensor, heads, head_dim| {
+        let rows = Rows { tensor, offset: 0 };
+        Attention { q: rows, k: rows, v: rows, heads, head_dim, seen: None, causal: false }
+    };
+    let (large, small) = (args(&large, 8, 64), args(&small, 2, 48));
+    let calls = || (attention(&large), attention(&small));
+    gpu.set_measuring(true);
+    pollster::block_on(tune(&gpu, calls)).unwrap_or_else(|e| panic!("{e}"));
+    let variants = gpu.table().variants;
+    let splits = ["self-attention 1×512×512, 8 heads of 64", "self-attention 1×12×12, 2 heads of 48"]
+        .map(|problem| variants.get(problem).and_then(|name| Split::named(name)));
+    assert!(variants.len() == 2 && splits[0].is_some_and(|split| split.fits(64)), "{variants:?}");
+    assert_eq!(splits[1], Some(Split::Tiled { each: 1, team: 1 }));
+    assert!(gpu.survey(calls).is_empty(), "what is known is not asked again");
+    close("tuned", Storage::F32, &run(&gpu, || attention(&large)), &run(&gpu, || attention_on(Split::Rows, &large)));
 }
 
 /// A table that names what is no tile shape, or one that does not fit, is no harm: what would be guessed is taken.
