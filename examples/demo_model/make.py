@@ -6,6 +6,7 @@
 Stop it whenever you like: a training goes on where it was, at most 90 seconds back. To begin anew, delete target/demo-model/.
 """
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -19,15 +20,19 @@ STAGES = [  # script, what it leaves behind
     ("export.py", WORK / "shapes.safetensors"),
     ("train_embeddings.py", WORK / "embeddings.done"),
 ]
+# Tables of a few 10 MB come and go at every layer. glibc takes each anew from the system, page by page; told to keep them, and to
+# take large pages, a step of the UNet took 0.70 s instead of 0.86 on two cores.
+KEPT = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=268435456"
 
 
 def main():
+    environment = {"GLIBC_TUNABLES": KEPT, **os.environ}
     for script, result in STAGES:
         if result.exists():
             print(f"{script}: done before ({result})")
             continue
         print(f"{script} …", flush=True)
-        subprocess.run([sys.executable, str(HERE / script)], check=True)
+        subprocess.run([sys.executable, str(HERE / script)], check=True, env=environment)
         if result.suffix == ".done":
             result.touch()
 

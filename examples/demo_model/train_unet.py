@@ -5,6 +5,7 @@ and counts, and their errors of ε are small) and by the shapes in space; neithe
 classifier-free guidance. Writes target/demo-model/unet.pt and text_encoder.pt (with CLIP's full table).
 """
 
+import shutil
 import sys
 from dataclasses import dataclass
 
@@ -108,7 +109,13 @@ def loss_of(stage, text, unet, schedule, rows, clean, weights, generator):
     return (by_time * (weights * error).mean((1, 2, 3))).mean(), error.mean().item()
 
 
-def train(stage, training, vocabulary, scenes, clean, weights):
+def compiled(unet):
+    """The same network as one program: a step takes 0.62 s instead of 0.83 on two cores. Making it takes four minutes and a C++ compiler;
+    where there is none it is left as it is."""
+    return torch.compile(unet) if DEVICE == "cuda" or shutil.which("g++") else unet
+
+
+def train(stage, training, networks_in_use, vocabulary, scenes, clean, weights):
     schedule = networks.noise_schedule()
     bar = tqdm(total=stage.steps, initial=training.at, desc=stage.name, unit="step", file=sys.stderr)
     mean = None
@@ -118,7 +125,7 @@ def train(stage, training, vocabulary, scenes, clean, weights):
         chosen = rng.choice(stage.pictures, BATCH, replace=False)
         texts = ["" if rng.random() < EMPTY_CAPTIONS else caption(scenes[i], rng) for i in chosen]
         batch = vocabulary.rows(texts), clean[chosen], weights[chosen]
-        loss, error = loss_of(stage, *training.modules.values(), schedule, *batch, generator)
+        loss, error = loss_of(stage, *networks_in_use, schedule, *batch, generator)
         training.step(loss)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         bar.update()
@@ -140,10 +147,11 @@ def main():
     # The plain formula of attention is faster on a CPU than the fused one for heads this narrow.
     unet.set_attn_processor(AttnProcessor())
     unet.to(memory_format=torch.channels_last)
+    in_use = text, compiled(unet)
     for stage in STAGES:
         training = Training(stage.name, {"text": text, "unet": unet}, stage.steps, 0.01 * stage.rate, 2e-3 * stage.rate,
                             ema=0.995 if stage.steps < 1000 else 0.998, warmup=50 if stage.steps < 1000 else 100, cooldown=stage.cooldown)
-        train(stage, training, vocabulary, scenes, clean, weights)
+        train(stage, training, in_use, vocabulary, scenes, clean, weights)
         for name, module in training.modules.items():
             module.load_state_dict(training.ema[name].state_dict())
     torch.save(training.ema["unet"].state_dict(), WORK / "unet.pt")
