@@ -83,6 +83,15 @@ export interface ModelNeeds {
   gpuPeakBytes: number;
 }
 
+/** What every call takes that has no other options. */
+export interface CallOptions {
+  /**
+   * Aborting rejects with its reason at once. What changes the engine (an embedding that is added, made or removed) is done whole: once
+   * it has begun, it is too late to abort it.
+   */
+  signal?: AbortSignal;
+}
+
 /** Options of {@link modelNeeds}. */
 export interface NeedsOptions {
   signal?: AbortSignal;
@@ -809,22 +818,22 @@ export class StableDiffusion {
    * its path if it comes from a folder; `name` gives another. Pickles are read without executing anything.
    * @throws {WordbrushError} `NOT_AN_EMBEDDING`, `WRONG_WIDTH`, `UNSAFE_PICKLE`, `TRUNCATED`, …; what was there before stays.
    */
-  addEmbedding(file: File | Blob, options?: { name?: string }): Promise<EmbeddingInfo[]>;
+  addEmbedding(file: File | Blob, options?: CallOptions & { name?: string }): Promise<EmbeddingInfo[]>;
 
   /**
    * Measures an embedding against the vocabulary.
    * @throws {WordbrushError} `BAD_OPTION` when there is none of that name.
    */
-  embeddingFacts(name: string): Promise<EmbeddingFacts>;
+  embeddingFacts(name: string, options?: CallOptions): Promise<EmbeddingFacts>;
 
   /**
    * Makes an embedding from words or from others and adds it.
    * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`, …
    */
-  craftEmbedding(spec: CraftSpec): Promise<EmbeddingInfo>;
+  craftEmbedding(spec: CraftSpec, options?: CallOptions): Promise<EmbeddingInfo>;
 
   /** An embedding as a file that other programs read. Default: `safetensors`. */
-  exportEmbedding(name: string, format?: EmbeddingFormat): Promise<Blob>;
+  exportEmbedding(name: string, format?: EmbeddingFormat, options?: CallOptions): Promise<Blob>;
 
   /**
    * Replaces the model's VAE by that of a separate file (`.safetensors`), after the pictures that are waiting. If it fails
@@ -836,13 +845,13 @@ export class StableDiffusion {
   loadVae(source: ModelSource, options?: VaeOptions): Promise<Decoder>;
 
   /** Removes one embedding; `false` when there is none of that name. */
-  removeEmbedding(name: string): Promise<boolean>;
+  removeEmbedding(name: string, options?: CallOptions): Promise<boolean>;
 
   /** Counts the tokens of a prompt and checks its embeddings, without making a picture. */
-  tokens(prompt: string, options?: { promptSyntax?: PromptSyntax; seed?: number | bigint | string }): Promise<TokenInfo>;
+  tokens(prompt: string, options?: CallOptions & { promptSyntax?: PromptSyntax; seed?: number | bigint | string }): Promise<TokenInfo>;
 
   /** Memory in use. */
-  memory(): Promise<MemoryInfo>;
+  memory(options?: CallOptions): Promise<MemoryInfo>;
 
   /**
    * Makes a picture, or a batch. A {@link Recipe} may be given as it was read, or with changes. Calls while another picture is being made wait for their turn.
@@ -931,17 +940,17 @@ export const modelStore: ModelStore;
  * JSON. Needs no model and no GPU, and does not block the page.
  * @throws {WordbrushError} `NO_RECIPE`, `BAD_PICTURE`, `TOO_LARGE`, …
  */
-export function readRecipe(source: File | Blob | string): Promise<Recipe>;
+export function readRecipe(source: File | Blob | string, options?: CallOptions): Promise<Recipe>;
 
 /**
  * Writes a recipe for another program. Default: `a1111`.
  * @throws {WordbrushError} `UNKNOWN_OPTION`, `BAD_OPTION`
  */
-export function recipeText(recipe: Partial<Recipe>, form?: RecipeForm): Promise<string>;
+export function recipeText(recipe: Partial<Recipe>, form?: RecipeForm, options?: CallOptions): Promise<string>;
 
 /**
  * A PNG with this recipe in place of the one it carries, as pictures made here carry theirs; without a recipe it says nothing:
  * no recipe, no other text, no EXIF. The pixels stay as they are.
  * @throws {WordbrushError} `BAD_OPTION`, `UNKNOWN_FORMAT`, `TRUNCATED`, …
  */
-export function writeRecipe(png: Blob, recipe?: Partial<Recipe>): Promise<Blob>;
+export function writeRecipe(png: Blob, recipe?: Partial<Recipe>, options?: CallOptions): Promise<Blob>;

@@ -5,7 +5,7 @@ import { EngineWorker, ownWorker } from './engine_worker.js';
 import { WordbrushError } from './errors.js';
 import { Generation } from './generation.js';
 import {
-  EMBEDDING_OPTIONS, GENERATE_CONTROL, LOAD_OPTIONS, NEEDS_OPTIONS, STORE_OPTIONS, VAE_OPTIONS, defined, known,
+  CALL_OPTIONS, EMBEDDING_OPTIONS, GENERATE_CONTROL, LOAD_OPTIONS, NEEDS_OPTIONS, STORE_OPTIONS, TOKENS_OPTIONS, VAE_OPTIONS, defined, known,
 } from './options.js';
 import { withPixels } from './pictures.js';
 import { withRate } from './progress.js';
@@ -57,20 +57,24 @@ export class StableDiffusion {
   get embeddings() { return [...this.#embeddings.values()]; }
 
   async addEmbedding(file, options = {}) {
-    const { name = pathInFolder(file, 'embedding') } = known(options, EMBEDDING_OPTIONS);
+    const { name = pathInFolder(file, 'embedding'), signal } = known(options, EMBEDDING_OPTIONS);
+    signal?.throwIfAborted();
     if (!(file instanceof Blob)) throw new WordbrushError('BAD_OPTION', 'addEmbedding needs a File or a Blob.');
     if (file.size > EMBEDDING_LIMIT) {
       const size = (file.size / 1024 / 1024).toFixed(0);
       throw new WordbrushError('TOO_LARGE', `${name} has ${size} MiB; an embedding has at most 32 MiB. Is it a checkpoint or a LoRA?`);
     }
     const bytes = await bytesOf(file, name);
+    // What the engine is given it adds: whoever aborts later is too late.
+    signal?.throwIfAborted();
     const infos = await this.#worker.call('addEmbedding', { name: String(name), bytes }, { transfer: [bytes.buffer] });
     // As in the engine, a new one takes the place of the old one of exactly that name.
     for (const info of infos) this.#embeddings.set(info.name, info);
     return infos;
   }
 
-  async removeEmbedding(name) {
+  async removeEmbedding(name, options = {}) {
+    known(options, CALL_OPTIONS).signal?.throwIfAborted();
     const removed = await this.#worker.call('removeEmbedding', { name: String(name) });
     // A name that is not the exact one may have found an embedding too.
     if (removed && !this.#embeddings.delete(String(name))) {
@@ -80,16 +84,19 @@ export class StableDiffusion {
     return removed;
   }
 
-  embeddingFacts(name) { return this.#worker.call('embeddingFacts', { name: String(name) }); }
+  async embeddingFacts(name, options = {}) {
+    return this.#worker.call('embeddingFacts', { name: String(name) }, known(options, CALL_OPTIONS));
+  }
 
-  async craftEmbedding(spec) {
+  async craftEmbedding(spec, options = {}) {
+    known(options, CALL_OPTIONS).signal?.throwIfAborted();
     const info = await this.#worker.call('craftEmbedding', { spec });
     this.#embeddings.set(info.name, info);
     return info;
   }
 
-  async exportEmbedding(name, format = 'safetensors') {
-    const bytes = await this.#worker.call('exportEmbedding', { name: String(name), format: String(format) });
+  async exportEmbedding(name, format = 'safetensors', options = {}) {
+    const bytes = await this.#worker.call('exportEmbedding', { name: String(name), format: String(format) }, known(options, CALL_OPTIONS));
     return new Blob([bytes], { type: 'application/octet-stream' });
   }
 
@@ -100,13 +107,15 @@ export class StableDiffusion {
     return this.#worker.call('openVae', { files, store }, { signal, onEvent: withRate(onProgress) });
   }
 
-  async tokens(prompt, { promptSyntax, seed } = {}) {
+  async tokens(prompt, options = {}) {
+    const { promptSyntax, seed, signal } = known(options, TOKENS_OPTIONS);
     if (seed !== undefined && !(/^\d{1,20}$/.test(seed) && BigInt(seed) < 2n ** 64n)) {
       throw new WordbrushError('BAD_OPTION', `seed is ${seed}; it must be a whole number from 0 to 2⁶⁴ − 1.`);
     }
-    return this.#worker.call('tokens', { prompt: String(prompt), ...defined({ promptSyntax, seed: seed === undefined ? seed : String(seed) }) });
+    return this.#worker.call('tokens', { prompt: String(prompt), ...defined({ promptSyntax, seed: seed === undefined ? seed : String(seed) }) }, { signal });
   }
-  memory() { return this.#worker.call('memory', {}); }
+
+  async memory(options = {}) { return this.#worker.call('memory', {}, known(options, CALL_OPTIONS)); }
 
   generate(options = {}, control = {}) {
     const { signal, preview = false, profile = false } = known(control, GENERATE_CONTROL);

@@ -16,7 +16,7 @@
  */
 
 import type {
-  EmbeddingInfo, LoadOptions, ModelSource, Recipe, StableDiffusion as BrowserStableDiffusion, VaeOptions,
+  CallOptions, EmbeddingInfo, LoadOptions, ModelSource, Recipe, StableDiffusion as BrowserStableDiffusion, VaeOptions,
 } from './index.js';
 
 export * from './index.js';
@@ -26,7 +26,7 @@ export type Path = string | URL;
 
 /** A loaded model, as in the browser, but that sources may be paths. */
 export interface StableDiffusion extends BrowserStableDiffusion {
-  addEmbedding(file: Path | File | Blob, options?: { name?: string }): Promise<EmbeddingInfo[]>;
+  addEmbedding(file: Path | File | Blob, options?: CallOptions & { name?: string }): Promise<EmbeddingInfo[]>;
   loadVae(source: Path | ModelSource, options?: VaeOptions): Promise<'vae' | 'taesd'>;
 }
 
@@ -40,4 +40,4 @@ export const StableDiffusion: {
 };
 
 /** As in the browser; `{ path }` reads a picture, a workflow or a text from a file. */
-export function readRecipe(source: { path: string } | File | Blob | string): Promise<Recipe>;
+export function readRecipe(source: { path: string } | File | Blob | string, options?: CallOptions): Promise<Recipe>;

@@ -34,8 +34,8 @@ export class StableDiffusion extends wordbrush.StableDiffusion {
   }
 }
 
-export async function readRecipe(source) {
-  return wordbrush.readRecipe(source?.path === undefined ? source : await openPath(String(source.path)));
+export async function readRecipe(source, options) {
+  return wordbrush.readRecipe(source?.path === undefined ? source : await openPath(String(source.path)), options);
 }
 
 export async function checkWebGPU() {

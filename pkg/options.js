@@ -22,7 +22,9 @@ export const defaults = Object.freeze({
 });
 
 export const LOAD_OPTIONS = ['onProgress', 'signal', 'device', 'dtype', 'powerPreference', 'store', 'tune', 'worker'];
-export const EMBEDDING_OPTIONS = ['name'];
+export const CALL_OPTIONS = ['signal'];
+export const EMBEDDING_OPTIONS = ['name', 'signal'];
+export const TOKENS_OPTIONS = ['promptSyntax', 'seed', 'signal'];
 export const VAE_OPTIONS = ['onProgress', 'signal', 'store'];
 export const STORE_OPTIONS = ['onProgress', 'signal', 'kind'];
 export const NEEDS_OPTIONS = ['signal', 'width', 'height', 'batchSize', 'dtype'];

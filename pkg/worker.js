@@ -13,13 +13,13 @@ import { bringIn, stopTransfers, withFiles } from './store/transfers.js';
 let engine = null;
 let inEngine = false; // within an awaited call, when the engine must not be called again
 let jobs = Promise.resolve();
-let jobsLeft = 0;
 let hashed = true;
 let modelBytes = 0;
 let making = null; // the call whose picture is being made
 let measured; // what is kept of what the engine has measured
 const waiting = [];
-const aborted = new Set();
+const queued = new Set(); // jobs that have not ended, by their calls' ids
+const aborted = new Set(); // those of them that are to end
 const unseen = new Set(); // calls whose last preview the page has not looked at yet
 const breath = new MessageChannel();
 
@@ -44,25 +44,26 @@ self.onmessage = ({ data }) => {
 };
 
 function abort(id) {
-  aborted.add(id);
+  if (queued.has(id)) aborted.add(id);
   stopTransfers(id);
 }
 
 function queue(call) {
-  jobsLeft += 1;
+  queued.add(call.id);
   jobs = jobs.then(() => answer(call, JOBS[call.type])).then(() => {
-    jobsLeft -= 1;
+    queued.delete(call.id);
+    aborted.delete(call.id);
     hashWhenIdle();
   });
 }
 
 // One slice at the end of the queue: a job that comes meanwhile waits for that slice only.
 function hashWhenIdle() {
-  if (!hashed && jobsLeft === 0) jobs = jobs.then(hashWhileIdle);
+  if (!hashed && queued.size === 0) jobs = jobs.then(hashWhileIdle);
 }
 
 async function hashWhileIdle() {
-  if (hashed || jobsLeft > 0) return;
+  if (hashed || queued.size > 0) return;
   await hashSlice();
   hashWhenIdle();
 }
@@ -105,7 +106,7 @@ function answer(call, work) {
   try {
     const value = work(call);
     if (!(value instanceof Promise)) return succeed(value);
-    return value.then(succeed).catch(fail).finally(() => aborted.delete(id));
+    return value.then(succeed).catch(fail);
   } catch (error) {
     fail(error);
   }

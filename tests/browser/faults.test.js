@@ -110,6 +110,46 @@ test('sources: a file, a list with paths, a folder handle, a URL; anything else 
   assert.deepEqual([result.option.code, /dtpye/.test(result.option.message)], ['UNKNOWN_OPTION', true]);
 });
 
+test('abort: every call takes a signal, before it begins and while it waits', async () => {
+  const result = await inPage(async ({ load, failure, readRecipe, recipeText, writeRecipe, modelNeeds, modelStore }) => {
+    const sd = await load();
+    await sd.addEmbedding(new File(['x'], 'cat.pt'));
+    const model = new File(['x'], 'model.safetensors');
+    const calls = (options) => ({
+      addEmbedding: () => sd.addEmbedding(new File(['x'], 'dog.pt'), options),
+      removeEmbedding: () => sd.removeEmbedding('cat', options),
+      craftEmbedding: () => sd.craftEmbedding({ name: 'made', words: 'a cat' }, options),
+      embeddingFacts: () => sd.embeddingFacts('cat', options),
+      exportEmbedding: () => sd.exportEmbedding('cat', 'pt', options),
+      tokens: () => sd.tokens('a cat', options),
+      memory: () => sd.memory(options),
+      loadVae: () => sd.loadVae(new File(['x'], 'vae.safetensors'), options),
+      generate: () => sd.generate({ steps: 1 }, options),
+      readRecipe: () => readRecipe('Steps: 1', options),
+      recipeText: () => recipeText({ prompt: 'a' }, 'a1111', options),
+      writeRecipe: () => writeRecipe(new Blob(['x']), { prompt: 'a' }, options),
+      modelNeeds: () => modelNeeds(model, options),
+      add: () => modelStore.add('http://localhost/none.safetensors', options),
+    });
+    const before = {};
+    for (const [name, call] of Object.entries(calls({ signal: AbortSignal.abort(new Error('before')) }))) before[name] = (await failure(call())).message;
+    // While the engine hangs nothing is answered, but an abort is.
+    failure(sd.generate({ prompt: 'hang' }));
+    await new Promise((resolve) => { setTimeout(resolve, 60); });
+    const control = new AbortController();
+    const waiting = ['embeddingFacts', 'exportEmbedding', 'tokens', 'memory'].map((name) => failure(calls({ signal: control.signal })[name]()));
+    control.abort(new Error('meanwhile'));
+    const meanwhile = (await Promise.all(waiting)).map(({ message }) => message);
+    const unknown = await failure(sd.memory({ signl: control.signal }));
+    return { before, meanwhile, unknown, names: sd.embeddings.map(({ name }) => name) };
+  });
+  assert.equal(Object.keys(result.before).length, 14);
+  for (const [name, message] of Object.entries(result.before)) assert.equal(message, 'before', name);
+  assert.deepEqual(result.meanwhile, Array(4).fill('meanwhile'));
+  assert.equal(result.unknown.code, 'UNKNOWN_OPTION');
+  assert.deepEqual(result.names, ['cat']);
+});
+
 test('abort: before, while loading, in the queue, between steps, within a step that hangs', async () => {
   const result = await inPage(async ({ load, failure }) => {
     const early = await failure(load('model.safetensors', { signal: AbortSignal.abort(new Error('early')) }));
