@@ -59,6 +59,10 @@ export interface LoadProgress {
   bytesPerSecond: number | null;
   /** Seconds left; `null` during the first three seconds. */
   etaSeconds: number | null;
+  /** The name of the file, or of the first one of a folder; of a stored model its key. */
+  file: string;
+  /** All of it was in the store already: told as soon as that is known. */
+  fromCache: boolean;
 }
 
 /**

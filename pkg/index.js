@@ -38,7 +38,7 @@ export class StableDiffusion {
     const files = await filesOf(source);
     signal?.throwIfAborted();
     const worker = new EngineWorker(script);
-    const onEvent = withRate(onProgress);
+    const onEvent = withRate(onProgress, files);
     try {
       const engine = defined({ device, dtype, powerPreference });
       const model = await worker.call('open', { files, store, tune, options: engine }, { signal, onEvent });
@@ -104,7 +104,7 @@ export class StableDiffusion {
     const { onProgress, signal, store = true } = known(options, VAE_OPTIONS);
     signal?.throwIfAborted();
     const files = unverified(await filesOf(source));
-    return this.#worker.call('openVae', { files, store }, { signal, onEvent: withRate(onProgress) });
+    return this.#worker.call('openVae', { files, store }, { signal, onEvent: withRate(onProgress, files) });
   }
 
   async tokens(prompt, options = {}) {
@@ -150,7 +150,7 @@ export const modelStore = Object.freeze({
     if (!['model', 'vae'].includes(kind)) throw new WordbrushError('BAD_OPTION', `kind is ${kind}; it must be model or vae.`);
     const files = unverified(await filesOf(source));
     if (files.length !== 1) throw new WordbrushError('BAD_OPTION', 'Only single files are kept in the browser, no folders.');
-    return ownWorker('store', { files, kind }, { signal, onEvent: withRate(onProgress) });
+    return ownWorker('store', { files, kind }, { signal, onEvent: withRate(onProgress, files) });
   },
 
   async room() {

@@ -135,15 +135,17 @@ function stopIfAborted(id) {
 }
 
 async function open({ id, files, options, store, tune }) {
+  let fromCache = false;
   const report = (phase) => {
-    self.postMessage({ id, event: { phase, loaded: engine?.loaded ?? 0, total: engine?.total ?? 0 } });
+    self.postMessage({ id, event: { phase, loaded: engine?.loaded ?? 0, total: engine?.total ?? 0, fromCache } });
   };
   report('open');
   const wasm = await importEngine();
   let opened;
   await withFiles(id, files, { kind: 'model', store, check: () => stopIfAborted(id) }, async (sources, arriving) => {
+    fromCache = allStored(sources, arriving);
     const needs = await turn(() => wasm.modelNeeds(sources, { dtype: options.dtype }));
-    self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs } });
+    self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs, fromCache } });
     engine = await turn(() => wasm.Engine.open(sources, options));
     engine.listen(tellPrepared);
     if (tune) await tuneEngine();
@@ -157,6 +159,9 @@ async function open({ id, files, options, store, tune }) {
   modelBytes = engine.total;
   return { adapter: engine.adapter(), textWidth: engine.textWidth, bytes: modelBytes };
 }
+
+// Nothing of it has to come from the network, or from where it was chosen.
+const allStored = (sources, arriving) => !arriving() && sources.every(({ isStored }) => isStored === true);
 
 // Who says what the hash of a file is wants no other file.
 async function verify(id, { sha256, url }, { size }) {
@@ -189,11 +194,13 @@ async function keepMeasured() {
 }
 
 async function openVae({ id, files, store }) {
-  const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total } });
+  let fromCache = false;
+  const report = (phase, loaded, total) => self.postMessage({ id, event: { phase, loaded, total, fromCache } });
   stopIfAborted(id);
   report('open', 0, 0);
   let total;
   const kind = await withFiles(id, files, { kind: 'vae', store, check: () => stopIfAborted(id) }, async (sources, arriving) => {
+    fromCache = allStored(sources, arriving);
     const kind = await turn(() => engine.openVae(sources));
     total = engine.total - modelBytes;
     try {

@@ -73,6 +73,7 @@ test('progress of a load: phases, growing bytes', async () => {
   assert.equal(seen[0].phase, 'open');
   assert.deepEqual({ phase: seen.at(-1).phase, loaded: seen.at(-1).loaded, total: seen.at(-1).total }, { phase: 'ready', loaded: 1000, total: 1000 });
   for (let i = 1; i < seen.length; i++) assert.ok(seen[i].loaded >= seen[i - 1].loaded);
+  for (const { file, fromCache } of seen) assert.deepEqual([file, fromCache], ['model.safetensors', false]);
 });
 
 test('sources: a file, a list with paths, a folder handle, a URL; anything else is refused', async () => {

@@ -104,10 +104,14 @@ test('a model is stored while it is loaded; then it needs no network', async () 
   );
 
   far.goDown();
+  const told = () => page.evaluate(() => [wb.last.phase, wb.last.file, wb.last.fromCache]);
+  assert.deepEqual(await told(), ['ready', 'm.safetensors', false]);
   const again = await load(page, far.link('m.safetensors'));
+  assert.deepEqual(await told(), ['ready', 'm.safetensors', true]);
   assert.deepEqual([again.sum, again.notes, again.phases.includes('download')], [sum(BYTES), [], false]);
   const byKey = await load(page, { stored: stored.key });
   assert.equal(byKey.sum, sum(BYTES));
+  assert.deepEqual(await told(), ['ready', stored.key, true]);
   assert.deepEqual(ranges(), [0]);
 
   await page.evaluate((key) => wb.modelStore.remove(key), stored.key);
