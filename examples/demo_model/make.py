@@ -21,7 +21,7 @@ STAGES = [  # script, what it leaves behind
     ("train_embeddings.py", WORK / "embeddings.done"),
 ]
 # Tables of a few 10 MB come and go at every layer. glibc takes each anew from the system, page by page; told to keep them, and to
-# take large pages, a step of the UNet took 0.70 s instead of 0.86 on two cores.
+# take large pages, a step of the UNet took 0.70 s instead of 0.86 on two cores, side by side; on another day 0.82 with them.
 KEPT = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=268435456"
 
 

@@ -109,8 +109,7 @@ const WIDE: &str = wgsl!("attention_wide.wgsl");
 /// The widest head whose row a thread can hold.
 const WIDEST_ROW: usize = 160;
 
-/// Vectors of rows that a thread has at most, in 160 registers: NVIDIA's have 255, and two workgroups for a core's worth of threads
-/// fit beside each other.
+/// Vectors of rows that a thread has at most, in 160 registers: a thread of NVIDIA's has 255, for all that it does.
 const MOST_VECTORS: usize = 20;
 
 /// What of an attention decides how fast a split is.
