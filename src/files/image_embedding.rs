@@ -17,6 +17,9 @@ const KEYWORD: &str = "sd-ti-embedding";
 const LONGEST_JSON: u64 = 16 << 20;
 /// A picture of this size takes 256 MiB with four channels.
 const MOST_PIXELS: u64 = 64 << 20;
+/// What is hidden in pixels is packed already, so a file with more pixels to a byte hides nothing. It may yet ask for memory:
+/// a lossless WebP says 91 million bytes of one colour in 31.
+const MOST_PIXELS_A_BYTE: u64 = 1024;
 const LONGEST_NAME: usize = 120;
 
 /// The embedding's dict in a picture.
@@ -83,6 +86,17 @@ fn unarmoured(file: &str, mut text: Vec<u8>) -> Result<Vec<u8>> {
         .map_err(|e| bad(file, &format!("its text \"{KEYWORD}\" is no base64: {}", clipped(&e.to_string(), 80))))
 }
 
+/// Whether this many pixels in a file of this length are too plain to hide anything; more than we take is told as that.
+fn plain((width, height): (u32, u32), bytes: &[u8]) -> bool {
+    let pixels = u64::from(width) * u64::from(height);
+    pixels <= MOST_PIXELS && pixels > MOST_PIXELS_A_BYTE * bytes.len() as u64
+}
+
+/// A picture that hides nothing.
+fn nothing() -> Rgb {
+    Rgb { width: 0, colours: Vec::new() }
+}
+
 /// Room for this many pixels, if that is reasonable.
 fn canvas(file: &str, (width, height): (u32, u32), channels: usize) -> Result<Vec<u8>> {
     let pixels = u64::from(width) * u64::from(height);
@@ -118,8 +132,8 @@ fn png_pixels(file: &str, bytes: &[u8]) -> Result<Rgb> {
     let (width, height) = reader.info().size();
     let colour = reader.output_color_type().0;
     // Grey pictures hide nothing: the strips beside a picture are noise in three colours.
-    if matches!(colour, ColorType::Grayscale | ColorType::GrayscaleAlpha) {
-        return Ok(Rgb { width: 0, colours: Vec::new() });
+    if matches!(colour, ColorType::Grayscale | ColorType::GrayscaleAlpha) || plain((width, height), bytes) {
+        return Ok(nothing());
     }
     let mut pixels = canvas(file, (width, height), colour.samples())?;
     let info = reader.next_frame(&mut pixels).map_err(damaged)?;
@@ -138,6 +152,9 @@ fn webp_pixels(file: &str, bytes: &[u8]) -> Result<Rgb> {
     }
     decoder.set_memory_limit(LONGEST_JSON as usize);
     let (width, height) = decoder.dimensions();
+    if plain((width, height), bytes) {
+        return Ok(nothing());
+    }
     let alpha = decoder.has_alpha();
     let mut pixels = canvas(file, (width, height), if alpha { 4 } else { 3 })?;
     decoder.read_image(&mut pixels).map_err(damaged)?;

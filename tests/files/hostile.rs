@@ -211,3 +211,18 @@ proptest! {
         }
     }
 }
+
+/// What is hidden in pixels is packed, so nothing is in a file of few bytes that says many pixels; no room is made for them.
+#[test]
+fn a_small_file_of_many_pixels_hides_nothing() {
+    // A lossless WebP's size: 14 bits of width less one, 14 bits of height less one.
+    let size = |width: u32, height: u32| ((width - 1) | (height - 1) << 14).to_le_bytes();
+    let webp = |width, height| {
+        let file = [b"RIFF\x40\0\0\0WEBPVP8L\x34\0\0\0\x2f".as_slice(), &size(width, height), &[0; 47]].concat();
+        read_embeddings("plain.webp", &file).unwrap_err()
+    };
+    let vast = webp(8192, 8192);
+    assert_eq!(vast.code, Code::NotAnEmbedding, "{vast}");
+    // One that is not too plain is decoded, and found to be damaged or without one.
+    assert!(matches!(webp(16, 16).code, Code::NotAnEmbedding | Code::BadPicture));
+}
