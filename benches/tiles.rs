@@ -123,9 +123,11 @@ async fn product(gpu: &Gpu, problem: ([usize; 4], usize, usize), work: (f64, f64
         strip: None,
     };
     let fits = |tile: &Tile| tile.fits(gpu.storage(), gpu.workgroup_memory());
+    let matrices = gpu.adapter().matrices.is_some() && gpu.storage() == Storage::F16;
+    let cooperative = Tile::COOPERATIVE.into_iter().filter(|_| matrices);
     let worth = |tile: &Tile| tile.memory != Memory::Stored || gpu.storage() == Storage::F16;
     let winograd = Tile::WINOGRAD.into_iter().filter(|_| kernel == 3);
-    for tile in Tile::SHARED.into_iter().filter(worth).chain(winograd).filter(fits) {
+    for tile in Tile::SHARED.into_iter().filter(worth).chain(winograd).chain(cooperative).filter(fits) {
         let (plan, _) = gpu.record("product", || gemm_on(tile, &args));
         row(&tile.to_string(), gpu.seconds(&plan, most).await?, work);
     }
@@ -140,8 +142,8 @@ async fn attention(gpu: &Gpu, sizes: [usize; 5], work: (f64, f64), most: f64) ->
         Rows { tensor, offset: 0 }
     }
     let args = Attention { q: part(&q), k: part(&k), v: part(&v), heads, head_dim, seen: None, causal: false };
-    let fits = |split: &Split| split.fits(head_dim);
-    let tiled: Vec<Split> = Split::TILED.into_iter().filter(fits).collect();
+    let fits = |split: &Split| split.fits(head_dim) && split.runs_on(gpu);
+    let tiled: Vec<Split> = Split::TILED.into_iter().chain(Split::SHUFFLED).filter(fits).collect();
     for split in if head_dim > 160 { vec![Split::Wide] } else { tiled } {
         let (plan, _) = gpu.record("attention", || attention_on(split, &args));
         row(&split.to_string(), gpu.seconds(&plan, most).await?, work);

@@ -9,6 +9,7 @@
 import { failure } from './store/download.js';
 import { keepMeasurements, readMeasurements } from './store/measurements.js';
 import { bringIn, stopTransfers, withFiles } from './store/transfers.js';
+import { withSubgroups } from './subgroups.js';
 
 let engine = null;
 let inEngine = false; // within an awaited call, when the engine must not be called again
@@ -146,7 +147,7 @@ async function open({ id, files, options, store, tune }) {
     fromCache = allStored(sources, arriving);
     const needs = await turn(() => wasm.modelNeeds(sources, { dtype: options.dtype }));
     self.postMessage({ id, event: { phase: 'open', loaded: 0, total: 0, needs, fromCache } });
-    engine = await turn(() => wasm.Engine.open(sources, options));
+    engine = await turn(() => withSubgroups(() => wasm.Engine.open(sources, options)));
     engine.listen(tellPrepared);
     if (tune) await tuneEngine();
     await loadAll(id, () => { if (!arriving()) report('load'); });

@@ -2,7 +2,10 @@
 //! slip through the other tests. Tint sees the same text in the browser tests.
 
 use wordbrush::gpu::{Storage, Value, header, without};
-use wordbrush::kernels::{Memory, Tile};
+use wordbrush::kernels::{Memory, Tile, matrices};
+
+/// What wgpu alone knows, and no browser: such a text is not given to Tint.
+const MATRICES: &str = "enable wgpu_cooperative_matrix;";
 
 const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed];
 
@@ -72,7 +75,8 @@ fn kernels() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     let products = [(1, 0, 1, 0), (1, 2, 1, 2), (3, 1, 1, 1), (2, 3, 4, 1)];
     let direct: &[&str] = &["gemm.wgsl", "gemm_direct.wgsl"];
-    let tiled: &[&str] = &["gemm.wgsl", "gemm_tiled.wgsl"];
+    let tiled: &[&str] = &["gemm.wgsl", "gemm_part.wgsl", "gemm_tiled.wgsl"];
+    let cooperative: &[&str] = &["gemm.wgsl", "gemm_part.wgsl", "gemm_cooperative.wgsl"];
     let reduce: &[&str] = &["gemm.wgsl", "gemm_reduce.wgsl"];
     let winograd: &[&str] = &["gemm.wgsl", "gemm_winograd.wgsl"];
     let mut product = |files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
@@ -82,6 +86,7 @@ fn kernels() -> Vec<Kernel> {
             ("COLUMNS", tile.columns),
             ("DEPTH", tile.depth),
             ("SLICES", tile.slices),
+            ("SIDE", if tile.depth == 16 { 8 } else { 16 }),
             ("KERNEL", kernel),
             ("ACTIVATION", activation),
             ("PHASES", phases),
@@ -90,12 +95,13 @@ fn kernels() -> Vec<Kernel> {
         .map(|(name, value)| (name, value.into()))
         .to_vec();
         constants.push(("STORED", (tile.memory == Memory::Stored).into()));
-        constants.push(("NORMAL", (files == tiled && (kernel, measure) == (1, 0)).into()));
+        let normal = (files == tiled || files == cooperative) && (kernel, measure) == (1, 0);
+        constants.push(("NORMAL", normal.into()));
         constants.push(("REDUCE", (files == reduce).into()));
         // What the loop over switches leaves out is off, so that not everything is multiplied by everything.
         constants
             .extend(gemm_switches.iter().filter(|name| !switches.contains(*name)).map(|&name| (name, false.into())));
-        kernels.push(Kernel { name: files[1], files, constants, switches, params: gemm });
+        kernels.push(Kernel { name: files[files.len() - 1], files, constants, switches, params: gemm });
     };
     for kind in products {
         product(direct, gemm_switches, Tile::DIRECT, kind);
@@ -109,12 +115,17 @@ fn kernels() -> Vec<Kernel> {
     for tile in Tile::WINOGRAD {
         product(winograd, &["TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD"], tile, products[2]);
     }
+    for (tile, kind) in Tile::COOPERATIVE.into_iter().zip(products.into_iter().cycle()) {
+        product(cooperative, &["TWO_INPUTS", "BIAS"], tile, kind);
+    }
     product(tiled, &["POINTWISE"], Tile { slices: 3, ..Tile::SQUARE }, products[0]);
-    for files in [
+    let attentions: [&[&str]; 4] = [
         &["attention.wgsl", "attention_rows.wgsl"],
-        &["attention.wgsl", "attention_tiled.wgsl"],
+        &["attention.wgsl", "attention_tiled.wgsl", "attention_parts.wgsl"],
+        &["attention.wgsl", "attention_tiled.wgsl", "attention_shuffled.wgsl"],
         &["attention.wgsl", "attention_wide.wgsl"],
-    ] {
+    ];
+    for files in attentions {
         for (d4, each, team) in [(1, 1, 1), (10, 2, 1), (20, 1, 2), (40, 2, 4)] {
             let constants = [("D4", d4), ("KEYS", 8), ("EACH", each), ("TEAM", team)];
             let constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
@@ -214,7 +225,11 @@ fn trimmed(body: &str, constants: &Values) -> String {
 fn check(text: &str) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| e.emit_to_string(text))?;
     let flags = naga::valid::ValidationFlags::all();
-    let capabilities = naga::valid::Capabilities::SHADER_FLOAT16 | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    use naga::valid::Capabilities;
+    let capabilities = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
     naga::valid::Validator::new(flags, capabilities).validate(&module).map(drop).map_err(|e| e.emit_to_string(text))
 }
 
@@ -243,12 +258,25 @@ fn every_variant_is_valid() {
             let mut params: Values = kernel.params.iter().map(|&name| (name, size(name))).collect();
             let floats = [("scale", 0.5), ("epsilon", 1e-5), ("multiplier", 0.7), ("cfg", 8.0)];
             params.extend(floats.map(|(name, value)| (name, Value::F32(value))));
-            for storage in STORAGES {
-                let text = header(storage, &constants, &params) + &trimmed(&body, &constants);
+            let side = constants.iter().find(|(name, _)| *name == "SIDE").map_or(0, |(_, side)| match side {
+                Value::U32(side) => *side as usize,
+                _ => 0,
+            });
+            let native = kernel.name == "gemm_cooperative.wgsl";
+            for storage in if native { &[Storage::F16][..] } else { &STORAGES } {
+                let mut text = header(*storage, &constants, &params) + &trimmed(&body, &constants);
+                if native {
+                    text = format!("{MATRICES}\n{text}{}", matrices(side));
+                }
                 if let Err(message) = check(&text) {
                     failures.push(format!("{} {storage:?} {constants:?}:\n{message}", kernel.name));
                 }
-                texts.insert(text);
+                if kernel.files.contains(&"attention_shuffled.wgsl") {
+                    text = text.replacen("alias", "enable subgroups;\nalias", 1);
+                }
+                if !native {
+                    texts.insert(text);
+                }
             }
         }
     }

@@ -12,11 +12,13 @@ use crate::error::{Code, Error, Result};
 use super::Storage;
 use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
+use super::matrices;
 use super::pace::Pace;
 use super::pipeline::{Layout, Present};
 use super::prepare::Listener;
 use super::profile::Profiler;
 use super::record::Recording;
+use super::subgroups;
 use super::tuning::Tuning;
 use super::vendor::Vendor;
 
@@ -30,6 +32,8 @@ pub struct Options {
     /// Whether to take the kernels made for software adapters; `None` asks the adapter. Tests and measurements use it
     /// to run the GPU's kernels where there is no GPU.
     pub software: Option<bool>,
+    /// Whether to leave the adapter's matrix units alone, if it has any: to compare with what a browser can do.
+    pub no_matrices: bool,
     /// Dispatches of more multiplications and additions are cut, as long as the device is not known to be fast; `None` for
     /// what a slow GPU does in a twentieth of a second. Tests cut small ones with it.
     pub dispatch: Option<u64>,
@@ -52,10 +56,16 @@ pub struct Adapter {
     pub f16: bool,
     /// Whose it is.
     pub vendor: Vendor,
+    /// Threads of its smallest subgroup, which can read each other's registers; 0 where shaders cannot ask them to.
+    pub subgroups: usize,
+    /// Side of the matrices that its matrix units multiply, halves into 32-bit sums; `None` where it has none that we use, as in every
+    /// browser.
+    pub matrices: Option<usize>,
 }
 
-/// The most memory that a workgroup asks for: twice WebGPU's default, which nearly all adapters have.
-const WORKGROUP_MEMORY: u32 = 32 << 10;
+/// The most memory that a workgroup asks for: twice WebGPU's default, which nearly all adapters have, or three times where matrix
+/// units wait for it.
+const WORKGROUP_MEMORY: u32 = 48 << 10;
 
 /// A device and its queue. Cheap to clone: a handle.
 #[derive(Clone)]
@@ -114,6 +124,8 @@ impl Gpu {
             backend: format!("{:?}", info.backend),
             f16,
             vendor,
+            subgroups: 0,
+            matrices: matrices::offered(&adapter).filter(|_| !options.no_matrices),
         };
         let storage = options.storage.unwrap_or(if f16 { Storage::F16 } else { Storage::Packed });
         if storage == Storage::F16 && !f16 {
@@ -133,22 +145,25 @@ impl Gpu {
         // Some tile shapes need more than the default; which one is taken depends on what is there.
         limits.max_compute_workgroup_storage_size = offered.max_compute_workgroup_storage_size.min(WORKGROUP_MEMORY);
         let limits = limits.or_worse_values_from(&offered);
-        let features = adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY);
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("wordbrush"),
-                required_features: features,
-                required_limits: limits,
-                ..Default::default()
-            })
-            .await
-            .map_err(|e| no_gpu(&e.to_string()))?;
+        let mut wanted = wgpu::DeviceDescriptor {
+            label: Some("wordbrush"),
+            required_features: adapter.features()
+                & (wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
+            required_limits: limits,
+            ..Default::default()
+        };
+        if described.matrices.is_some() {
+            wanted.required_features |= matrices::FEATURES;
+            wanted.experimental_features = matrices::experiment();
+        }
+        let (device, queue) = adapter.request_device(&wanted).await.map_err(|e| no_gpu(&e.to_string()))?;
         if let Some((vendor, model)) = Vendor::told_by(&device) {
             described.vendor = vendor;
             if described.name.is_empty() {
                 described.name = model.trim().to_string();
             }
         }
+        described.subgroups = subgroups::size(&device, info.subgroup_min_size);
         let pace = Pace::unknown(described.software);
         let pace = options.dispatch.map_or(pace, |most| pace.cut_to(most));
         let gpu = Self::assemble((device, queue), described, (storage, pace), options.count_only);

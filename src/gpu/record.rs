@@ -124,6 +124,8 @@ impl Gpu {
         let header = Header {
             storage,
             out,
+            subgroups: body.contains("subgroupShuffle"),
+            matrices: body.contains("coop_mat"),
             constants: kernel.constants,
             params: kernel.params,
             binding: (!bake).then_some(bindings),

@@ -64,6 +64,10 @@ impl Value {
 pub(super) struct Header<'a> {
     pub storage: Storage,
     pub out: Storage,
+    /// Its threads read each other's registers.
+    pub subgroups: bool,
+    /// The kernel's text names matrices of the adapter's matrix units.
+    pub matrices: bool,
     pub constants: &'a [(&'static str, Value)],
     pub params: &'a [(&'static str, Value)],
     /// Binding of the parameters; `None` writes them into the text, where the compiler can use them.
@@ -81,6 +85,13 @@ pub(super) fn text(header: &Header) -> String {
     let mut text = String::new();
     if header.storage == Storage::F16 || header.out == Storage::F16 {
         text += "enable f16;\n";
+    }
+    // Naga knows them without, and refuses to be told.
+    if header.subgroups && cfg!(target_arch = "wasm32") {
+        text += "enable subgroups;\n";
+    }
+    if header.matrices {
+        text += "enable wgpu_cooperative_matrix;\n";
     }
     text += &storage_functions(header.storage, "elem4", "load4", "store4");
     text += &storage_functions(header.out, "out4", "load_out", "store_out");
@@ -112,7 +123,16 @@ pub(super) fn text(header: &Header) -> String {
 
 /// The header alone, for tools that show or check a kernel file by itself.
 pub fn header(storage: Storage, constants: &[(&'static str, Value)], params: &[(&'static str, Value)]) -> String {
-    text(&Header { storage, out: storage, constants, params, binding: None, origin: None })
+    text(&Header {
+        storage,
+        out: storage,
+        subgroups: false,
+        matrices: false,
+        constants,
+        params,
+        binding: None,
+        origin: None,
+    })
 }
 
 /// WGSL without the bindings that are `absent`: their declarations become arrays of one element, which nothing reads or writes where

@@ -60,6 +60,13 @@ pub enum Split {
         /// Threads that share a query row: 1, 2 or 4, of which each has that part of the head.
         team: usize,
     },
+    /// The same where the threads of a row read each other's registers: for adapters with subgroups of as many threads.
+    Shuffled {
+        /// Query rows that a thread has.
+        each: usize,
+        /// Threads that share a query row: 2 or 4.
+        team: usize,
+    },
     /// Four query rows per workgroup: for wide heads.
     Wide,
 }
@@ -75,18 +82,33 @@ impl Split {
         Split::Tiled { each: 2, team: 4 },
     ];
 
+    /// Those within subgroups.
+    pub const SHUFFLED: [Split; 4] = [
+        Split::Shuffled { each: 1, team: 2 },
+        Split::Shuffled { each: 2, team: 2 },
+        Split::Shuffled { each: 1, team: 4 },
+        Split::Shuffled { each: 2, team: 4 },
+    ];
+
+    /// The device has what it needs of subgroups.
+    pub fn runs_on(self, gpu: &Gpu) -> bool {
+        if let Split::Shuffled { team, .. } = self { team <= gpu.adapter().subgroups } else { true }
+    }
+
     /// A thread's registers have room for its rows of such heads. A vector of a row takes eight: four of the query, four of the sum.
     pub fn fits(self, head_dim: usize) -> bool {
         match self {
             Split::Rows => head_dim <= WIDEST_ROW,
-            Split::Tiled { each, team } => head_dim / 4 % team == 0 && head_dim / 4 / team * each <= MOST_VECTORS,
+            Split::Tiled { each, team } | Split::Shuffled { each, team } => {
+                head_dim / 4 % team == 0 && head_dim / 4 / team * each <= MOST_VECTORS
+            }
             Split::Wide => true,
         }
     }
 
     /// What [`to_string`](fmt::Display) made; `None` for what is none through workgroup memory.
     pub fn named(name: &str) -> Option<Split> {
-        Split::TILED.into_iter().find(|split| split.to_string() == name)
+        Split::TILED.into_iter().chain(Split::SHUFFLED).find(|split| split.to_string() == name)
     }
 }
 
@@ -96,6 +118,7 @@ impl fmt::Display for Split {
         match self {
             Split::Rows => write!(f, "rows"),
             Split::Tiled { each, team } => write!(f, "{each} rows by teams of {team}"),
+            Split::Shuffled { each, team } => write!(f, "{each} rows by teams of {team}, shuffled"),
             Split::Wide => write!(f, "wide"),
         }
     }
@@ -104,6 +127,8 @@ impl fmt::Display for Split {
 const SHARED: &str = wgsl!("attention.wgsl");
 const ROWS: &str = wgsl!("attention_rows.wgsl");
 const TILED: &str = wgsl!("attention_tiled.wgsl");
+const PARTS: &str = wgsl!("attention_parts.wgsl");
+const SHUFFLED: &str = wgsl!("attention_shuffled.wgsl");
 const WIDE: &str = wgsl!("attention_wide.wgsl");
 
 /// The widest head whose row a thread can hold.
@@ -174,7 +199,7 @@ pub fn attention(args: &Attention) -> Tensor {
         dim => {
             let heads = Heads::of(args);
             let measured = gpu.fastest(&heads.to_string(), heads.flops()).and_then(|name| Split::named(&name));
-            measured.filter(|split| split.fits(dim)).unwrap_or_else(|| guess(gpu, &heads))
+            measured.filter(|split| split.fits(dim) && split.runs_on(gpu)).unwrap_or_else(|| guess(gpu, &heads))
         }
     };
     attention_on(split, args)
@@ -210,19 +235,21 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let gpu = q.tensor.gpu();
     let out = gpu.result(&[batch, queries, heads * head_dim], q.tensor.storage());
     let d4 = head_dim / 4;
-    let (wgsl, rows_per_group, rows_each, team) = match split {
-        Split::Rows => (ROWS, 32, 1, 1),
-        Split::Tiled { each, team } => (TILED, 64 / team * each, each, team),
-        Split::Wide => (WIDE, 4, 1, 1),
+    let (wgsl, rows_per_group, rows_each, team): (&[&str], usize, usize, usize) = match split {
+        Split::Rows => (&[SHARED, ROWS], 32, 1, 1),
+        Split::Tiled { each, team } => (&[SHARED, TILED, PARTS], 64 / team * each, each, team),
+        Split::Shuffled { each, team } => (&[SHARED, TILED, SHUFFLED], 64 / team * each, each, team),
+        Split::Wide => (&[SHARED, WIDE], 4, 1, 1),
     };
+    assert!(split.runs_on(gpu), "attention: {split} on subgroups of {}", gpu.adapter().subgroups);
     assert_eq!(d4 % team, 0, "attention: {split} for heads of {head_dim}");
     // Two tiles of f32, and a team's parts of scores, in the 16 KiB of workgroup memory that every adapter has.
-    let parts = if team > 1 { 16 * rows_each } else { 0 };
+    let parts = if matches!(split, Split::Tiled { .. }) && team > 1 { 16 * rows_each } else { 0 };
     let tile = (1024 / (2 * d4 + parts) / 4 * 4).clamp(4, 32);
     gpu.run(Kernel {
         name: "attention",
         class: if args.seen.is_some() { CROSS } else { SELF },
-        wgsl: &[SHARED, wgsl],
+        wgsl,
         constants: &[
             ("D4", d4.into()),
             ("CAUSAL", causal.into()),
@@ -270,6 +297,7 @@ mod tests {
             assert_eq!(Heads::named(wrong), None, "{wrong}");
         }
         assert_eq!(Split::TILED.map(|split| Split::named(&split.to_string())), Split::TILED.map(Some));
+        assert_eq!(Split::SHUFFLED.map(|split| Split::named(&split.to_string())), Split::SHUFFLED.map(Some));
         assert_eq!([Split::named("rows"), Split::named("9 rows by teams of 9")], [None; 2]);
     }
 

@@ -1,6 +1,7 @@
 // Keys and values pass through workgroup memory in tiles of KEYS, where the threads read the same addresses at once. TEAM threads
 // share a query row, each with every TEAM-th vector of the head, so that wide heads fit a thread's registers; and each has EACH
-// rows, so that what it reads serves several. Scores are taken four keys at a time, so that rescaling is rare.
+// rows, so that what it reads serves several. Scores are taken four keys at a time, so that rescaling is rare. How the scores of
+// a team's threads come together is in a file of its own, once through workgroup memory and once within a subgroup.
 
 const OWN: u32 = D4 / TEAM;      // vectors of a row that a thread has
 const TEAMS: u32 = 64u / TEAM;
@@ -8,8 +9,6 @@ const FOURS: u32 = KEYS / 4u;
 
 var<workgroup> tile_k: array<vec4<f32>, KEYS * D4>;
 var<workgroup> tile_v: array<vec4<f32>, KEYS * D4>;
-// What each thread's vectors give for the scores, (EACH, FOURS, 64); a team's add up to them.
-var<workgroup> parts: array<vec4<f32>, select(1u, EACH * FOURS * 64u, TEAM > 1u)>;
 
 alias Own = array<vec4<f32>, EACH * OWN>;
 alias Scores = array<vec4<f32>, EACH>;
@@ -26,17 +25,6 @@ fn dots(query: ptr<function, Own>, four: u32, lane: u32) -> Scores {
     for (var r = 0u; r < EACH; r++) {
       let x = (*query)[r * OWN + i];
       score[r] += vec4<f32>(dot(x, k0), dot(x, k1), dot(x, k2), dot(x, k3));
-    }
-  }
-  return score;
-}
-
-// The same with those of the whole team, which were put together before.
-fn sums_of_parts(four: u32, t: u32) -> Scores {
-  var score: Scores;
-  for (var r = 0u; r < EACH; r++) {
-    for (var i = 0u; i < TEAM; i++) {
-      score[r] += parts[(r * FOURS + four) * 64u + t / TEAM * TEAM + i];
     }
   }
   return score;
@@ -77,22 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
     workgroupBarrier();
-    if (TEAM > 1u) {
-      for (var four = 0u; four < FOURS; four++) {
-        let score = dots(&query, four, lane);
-        for (var r = 0u; r < EACH; r++) {
-          parts[(r * FOURS + four) * 64u + t] = score[r];
-        }
-      }
-      workgroupBarrier();
-    }
+    share_scores(&query, t);
     for (var four = 0u; four < FOURS; four++) {
-      var weight: Scores;
-      if (TEAM > 1u) {
-        weight = sums_of_parts(four, t);
-      } else {
-        weight = dots(&query, four, lane);
-      }
+      var weight = scores(&query, four, t);
       let key = vec4<u32>(start + 4u * four) + vec4<u32>(0u, 1u, 2u, 3u);
       var fade: array<f32, EACH>;
       for (var r = 0u; r < EACH; r++) {

@@ -98,9 +98,12 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     }
     let shape = Shape::of(args);
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));
-    measured
-        .filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args))
-        .unwrap_or_else(|| guess(adapter.vendor, gpu.storage(), shape.sizes()))
+    measured.filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args)).unwrap_or_else(|| {
+        let tile = guess(adapter.vendor, gpu.storage(), shape.sizes());
+        // Matrix units have ten times the others' multipliers, so that what is fetched is what takes time.
+        let cooperative = Tile { memory: Memory::Cooperative, depth: 32, ..tile };
+        if fits(gpu, cooperative, &shape) { cooperative } else { tile }
+    })
 }
 
 /// Partial sums of a product take no more than this of a plan's arena.
@@ -110,7 +113,9 @@ const PARTIALS: usize = 8 << 20;
 pub(super) fn fits(gpu: &Gpu, tile: Tile, shape: &Shape) -> bool {
     let [m, n, _] = shape.sizes();
     let slices = tile.slices == 1 || tile.slices * m * n * 4 <= PARTIALS;
-    slices && tile.fits(gpu.storage(), gpu.workgroup_memory())
+    let there =
+        tile.memory != Memory::Cooperative || (gpu.storage() == Storage::F16 && gpu.adapter().matrices.is_some());
+    slices && there && tile.fits(gpu.storage(), gpu.workgroup_memory())
 }
 
 /// k that is deep enough for slices where nothing was measured. Each product in slices is a dispatch more, and a step has
@@ -158,7 +163,7 @@ mod tests {
             assert_eq!(Shape::named(&shape.to_string()), Some(shape));
         }
         assert_eq!((Shape::named("2×64"), Shape::named("99999999999999999999999")), (None, None));
-        for tile in Tile::SHARED {
+        for tile in Tile::SHARED.into_iter().chain(Tile::COOPERATIVE) {
             let sliced = Tile { slices: 8, ..tile };
             assert_eq!([Tile::named(&tile.to_string()), Tile::named(&sliced.to_string())], [Some(tile), Some(sliced)]);
         }

@@ -99,9 +99,26 @@ pub struct Gemm<'a> {
 
 const SHARED: &str = wgsl!("gemm.wgsl");
 const DIRECT: &str = wgsl!("gemm_direct.wgsl");
+const PART: &str = wgsl!("gemm_part.wgsl");
 const TILED: &str = wgsl!("gemm_tiled.wgsl");
 const REDUCE: &str = wgsl!("gemm_reduce.wgsl");
 const WINOGRAD: &str = wgsl!("gemm_winograd.wgsl");
+// No browser has matrix units, so that a page need not download this.
+#[cfg(not(target_arch = "wasm32"))]
+const COOPERATIVE: &str = wgsl!("gemm_cooperative.wgsl");
+#[cfg(target_arch = "wasm32")]
+const COOPERATIVE: &str = "";
+
+/// The matrices of an adapter whose matrix units multiply those of this side: they are types, which no constant can choose.
+pub fn matrices(side: usize) -> &'static str {
+    match side {
+        8 => "alias Left = coop_mat8x8<f16, A>; alias Right = coop_mat8x8<f16, B>; alias Sum = coop_mat8x8<f32, C>;\n",
+        16 => {
+            "alias Left = coop_mat16x16<f16, A>; alias Right = coop_mat16x16<f16, B>; alias Sum = coop_mat16x16<f32, C>;\n"
+        }
+        _ => panic!("matrices of {side} × {side}"),
+    }
+}
 
 /// The product, on the tile shape that suits the adapter.
 pub fn gemm(args: &Gemm) -> Tensor {
@@ -237,16 +254,18 @@ impl Problem {
         let z = if tile.slices == 1 { row_groups.div_ceil(groups_y) } else { tile.slices };
         assert!(tile.slices == 1 || row_groups == groups_y, "gemm: slices of {row_groups} tiles of rows");
         let flops = 2 * self.rows() as u64 * args.weight.len() as u64;
-        let (wgsl, flops) = match tile.memory {
-            Memory::None => (DIRECT, flops),
-            Memory::Single | Memory::Stored => (TILED, flops),
-            Memory::Transformed => (WINOGRAD, flops / 9 * 4),
+        let side = args.input.gpu().adapter().matrices.unwrap_or(0);
+        let (wgsl, flops): (&[&str], u64) = match tile.memory {
+            Memory::None => (&[SHARED, DIRECT], flops),
+            Memory::Single | Memory::Stored => (&[SHARED, PART, TILED], flops),
+            Memory::Transformed => (&[SHARED, WINOGRAD], flops / 9 * 4),
+            Memory::Cooperative => (&[SHARED, PART, matrices(side), COOPERATIVE], flops),
         };
         args.input.gpu().run(Kernel {
             name: "gemm",
             class: class(args),
-            wgsl: &[SHARED, wgsl],
-            constants: &constants(args, moments, tile),
+            wgsl,
+            constants: &constants(args, moments, tile, side),
             params: &self.params(args, run_rows, groups_y),
             // The strips of a picture differ in their sizes, but a pipeline for each would cost more than it gains.
             uniform: args.strip.is_some(),
@@ -279,7 +298,7 @@ impl Problem {
             name: "gemm_reduce",
             class: "sums of slices",
             wgsl: &[SHARED, REDUCE],
-            constants: &constants(&Gemm { normal: None, input2: None, ..*args }, moments, tile),
+            constants: &constants(&Gemm { normal: None, input2: None, ..*args }, moments, tile, 0),
             params: &self.params(args, run_rows, groups_y),
             uniform: args.strip.is_some(),
             read: &[
@@ -339,7 +358,8 @@ impl Problem {
     }
 }
 
-fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile) -> [(&'static str, Value); 17] {
+/// `side` is that of the adapter's matrices.
+fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 18] {
     let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
     let measure: usize = match moments.map(|moments| moments.of) {
         None => 0,
@@ -352,6 +372,7 @@ fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile) -> [(&'static s
         ("DEPTH", tile.depth.into()),
         ("STORED", (tile.memory == Memory::Stored).into()),
         ("SLICES", tile.slices.into()),
+        ("SIDE", side.into()),
         ("KERNEL", kernel.into()),
         ("PHASES", phases.into()),
         ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),

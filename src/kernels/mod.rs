@@ -40,7 +40,9 @@ mod weigh_windows;
 mod whole_filter;
 
 pub use attention::{Attention, Rows, Seen, Split, attention, attention_on};
-pub use gemm::{Activation, Gemm, Geometry, Normal, RowBias, Strip, gemm, gemm_measured, gemm_measured_on, gemm_on};
+pub use gemm::{
+    Activation, Gemm, Geometry, Normal, RowBias, Strip, gemm, gemm_measured, gemm_measured_on, gemm_on, matrices,
+};
 pub use group_norm::{GroupNorm, Moments, group_norm};
 pub use image::{image, image_from_unit};
 pub use layer_norm::layer_norm;

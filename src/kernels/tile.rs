@@ -16,6 +16,8 @@ pub enum Memory {
     Stored,
     /// 32-bit floats, transformed as Winograd's algorithm has it: for filters of 3×3 alone, see [`Tile::WINOGRAD`].
     Transformed,
+    /// Halves, which matrix units read: see [`Tile::COOPERATIVE`].
+    Cooperative,
 }
 
 /// The tile shape of a product, and into how many slices its k is cut.
@@ -63,12 +65,21 @@ impl Tile {
         Tile { rows: 128, columns: 32, depth: 8, memory: Memory::Transformed, slices: 1 },
     ];
 
+    /// On matrix units, where the adapter has them ([`Adapter::matrices`](crate::gpu::Adapter::matrices)) and numbers are stored as
+    /// halves.
+    pub const COOPERATIVE: [Tile; 4] = [
+        Tile { depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
+        Tile { rows: 128, depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
+        Tile { rows: 128, columns: 128, memory: Memory::Cooperative, ..Tile::SQUARE },
+        Tile { rows: 128, columns: 128, depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
+    ];
+
     /// Threads of a workgroup.
     pub fn threads(self) -> usize {
         match self.memory {
             Memory::None => 64,
             Memory::Transformed => 256,
-            Memory::Single | Memory::Stored => self.rows * self.columns / 64,
+            Memory::Single | Memory::Stored | Memory::Cooperative => self.rows * self.columns / 64,
         }
     }
 
@@ -82,6 +93,10 @@ impl Tile {
             // With normalised rows `a` is in 32-bit floats, and statistics need room of their own.
             Memory::Stored => a * 16 + w * vector(memory) + rows * 8 + self.threads() * 16,
             Memory::Single => (a + w) * 16 + rows * 8,
+            // Rows of the chunk are two vectors longer than needed; a quarter of the sums is in 32-bit floats.
+            Memory::Cooperative => {
+                (rows * (depth / 4 + 2) + depth * (columns / 4 + 2)) * 8 + rows * 8 + self.threads() * 64
+            }
             // 16 numbers for every four rows, and for every column.
             Memory::Transformed => 16 * (rows / 4 + columns) * depth * 4,
         }
@@ -90,7 +105,8 @@ impl Tile {
     /// What [`to_string`](fmt::Display) made; `None` for what is no tile shape with workgroup memory.
     pub fn named(name: &str) -> Option<Tile> {
         let (shape, slices) = name.split_once(" /").unwrap_or((name, "1"));
-        let tile = Tile::SHARED.into_iter().chain(Tile::WINOGRAD).find(|tile| tile.to_string() == shape)?;
+        let mut shapes = Tile::SHARED.into_iter().chain(Tile::WINOGRAD).chain(Tile::COOPERATIVE);
+        let tile = shapes.find(|tile| tile.to_string() == shape)?;
         let most = if tile.memory == Memory::Transformed { 1 } else { MOST_SLICES };
         let slices = slices.parse().ok().filter(|slices| (1..=most).contains(slices))?;
         Some(Tile { slices, ..tile })
@@ -110,6 +126,7 @@ impl fmt::Display for Tile {
             Memory::Single => "single",
             Memory::Stored => "stored",
             Memory::Transformed => "winograd",
+            Memory::Cooperative => "cooperative",
         };
         write!(f, "{}×{}×{} {memory}", self.rows, self.columns, self.depth)?;
         if self.slices > 1 { write!(f, " /{}", self.slices) } else { Ok(()) }

@@ -86,7 +86,8 @@ async fn fastest_of<T: Copy>(gpu: &Gpu, variants: &[T], record: impl Fn(T), in_t
 /// The fastest way to split an attention.
 async fn fastest_split(gpu: &Gpu, heads: &Heads, in_time: impl Fn() -> bool) -> Result<Split> {
     let Heads { heads: count, head_dim, cross, .. } = *heads;
-    let splits: Vec<Split> = Split::TILED.into_iter().filter(|split| split.fits(head_dim)).collect();
+    let suits = |split: &Split| split.fits(head_dim) && split.runs_on(gpu);
+    let splits: Vec<Split> = Split::TILED.into_iter().chain(Split::SHUFFLED).filter(suits).collect();
     if splits.len() < 2 {
         return Ok(splits.first().copied().unwrap_or(Split::TILED[0]));
     }
@@ -110,11 +111,18 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
     let [m, n, k] = shape.sizes();
     if m.div_ceil(64) * n.div_ceil(64) <= FEW_PARTS && k >= DEEP {
         tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::SQUARE }));
+        tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::COOPERATIVE[0] }));
     }
     if shape.suits_winograd() && shape.flops() >= LARGE {
         tiles.extend(Tile::WINOGRAD);
     }
+    tiles.extend(Tile::COOPERATIVE);
+    // Where there are matrix units, nothing else comes near them.
+    let cooperative = |tile: &Tile| tile.memory == Memory::Cooperative;
     tiles.retain(|&tile| fits(gpu, tile, shape));
+    if tiles.iter().any(cooperative) {
+        tiles.retain(cooperative);
+    }
     tiles
 }
 

@@ -32,7 +32,7 @@ test('Tint in Chromium accepts what naga accepts: f32 and packed', async () => {
   const { page } = await openPage(browser, `${server.url}/blank.html`);
   await requireWebGPU(page);
   const { wrong, checked } = await page.evaluate(async (all) => {
-    const device = await (await navigator.gpu.requestAdapter()).requestDevice();
+    const device = await (await navigator.gpu.requestAdapter()).requestDevice({ requiredFeatures: ['subgroups'] });
     device.pushErrorScope('validation');
     const wrong = [];
     let checked = 0;

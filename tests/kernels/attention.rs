@@ -71,7 +71,7 @@ fn check_on(case: &Case, splits: &[Split]) {
         let lengths = case.keys.map(|([a, b], ..)| tensor(&gpu, &[4], Storage::F32, &[a as f32, b as f32, 0.0, 0.0]));
         let seen = case.keys.zip(lengths.as_ref());
         let seen = seen.map(|((_, first, each), lengths)| Seen { lengths, first, each, times: case.times });
-        for &split in splits {
+        for &split in splits.iter().filter(|split| split.runs_on(&gpu)) {
             let found = run(&gpu, || {
                 attention_on(
                     split,
@@ -94,7 +94,12 @@ fn check_on(case: &Case, splits: &[Split]) {
 /// Every way to split heads of so many numbers.
 fn all(head_dim: usize) -> Vec<Split> {
     let tiled = Split::TILED.into_iter().filter(|split| split.fits(head_dim));
-    [Split::Rows, Split::Wide].into_iter().chain(tiled).collect()
+    [Split::Rows, Split::Wide].into_iter().chain(tiled).chain(shuffled(head_dim)).collect()
+}
+
+/// Those within subgroups, which lavapipe's threads are in.
+fn shuffled(head_dim: usize) -> impl Iterator<Item = Split> {
+    Split::SHUFFLED.into_iter().filter(move |split| split.fits(head_dim))
 }
 
 const BASE: Case =

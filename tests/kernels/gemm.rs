@@ -58,12 +58,28 @@ pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
         all.iter().all(|tile| tile.fits(gpu.storage(), gpu.workgroup_memory())),
         "this adapter has too little memory"
     );
-    [vec![Tile::DIRECT], all].concat()
+    [vec![Tile::DIRECT], all, cooperative(gpu)].concat()
+}
+
+/// Those on matrix units, where this device has any.
+pub fn cooperative(gpu: &Gpu) -> Vec<Tile> {
+    let there = gpu.adapter().matrices.is_some() && gpu.storage() == Storage::F16;
+    Tile::COOPERATIVE.into_iter().filter(|_| there).collect()
 }
 
 /// One of each kind of them: where it is the epilogue that is looked at.
 pub const FEW: [Tile; 3] =
     [Tile::DIRECT, Tile::SQUARE, Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE }];
+
+/// The same with one on matrix units, where the device has them.
+pub fn few(gpu: &Gpu) -> Vec<Tile> {
+    FEW.into_iter().chain(cooperative(gpu).into_iter().take(1)).collect()
+}
+
+/// One in slices of each kind.
+pub fn in_slices(gpu: &Gpu, slices: usize) -> Vec<Tile> {
+    [Tile::SQUARE].into_iter().chain(cooperative(gpu).into_iter().take(1)).map(|tile| Tile { slices, ..tile }).collect()
+}
 
 fn data(case: &Case, storage: Storage) -> Data {
     let [b, h, w] = case.input;
@@ -148,7 +164,8 @@ fn gelu(x: f64) -> f64 {
 
 fn check(case: &Case) {
     for storage in STORAGES {
-        check_on(&FEW, &gpu(storage), case);
+        let gpu = gpu(storage);
+        check_on(&few(&gpu), &gpu, case);
     }
 }
 
@@ -203,6 +220,7 @@ fn every_tile_shape_on_awkward_sizes() {
     for storage in STORAGES {
         let gpu = gpu(storage);
         let tiles = tiles(&gpu);
+        println!("{} tile shapes on {:?}", tiles.len(), gpu.adapter());
         for (rows, c, n) in [(1, 4, 4), (3, 12, 20), (77, 64, 68), (65, 132, 64), (130, 36, 8), (129, 20, 132)] {
             check_on(&tiles, &gpu, &Case { input: [1, 1, rows], c1: c, n, bias: true, ..LINEAR });
         }
@@ -241,8 +259,7 @@ fn winograd() {
 fn slices_are_added_up() {
     for storage in STORAGES {
         let gpu = gpu(storage);
-        let sliced = |tile: Tile, slices| Tile { slices, ..tile };
-        let tiles = [sliced(Tile::SQUARE, 2), sliced(Tile::SQUARE, 7), sliced(FEW[2], 3)];
+        let tiles = [in_slices(&gpu, 2), in_slices(&gpu, 7), vec![Tile { slices: 3, ..FEW[2] }]].concat();
         let base = Case { input: [2, 3, 11], c1: 20, n: 72, kernel: 3, bias: true, ..LINEAR };
         check_on(&tiles, &gpu, &base);
         check_on(&tiles, &gpu, &Case { c2: 8, residual: true, row_bias: true, ..base });
@@ -366,7 +383,7 @@ fn strips_of_convolutions() {
             let residual = tensor(&gpu, &[1, out_h, out_w, n], storage, &before);
             // Winograd's algorithm wants even heights.
             let winograd = Tile::WINOGRAD.into_iter().filter(|_| !doubled && h % 2 == 0);
-            for tile in FEW.into_iter().chain(winograd) {
+            for tile in few(&gpu).into_iter().chain(winograd) {
                 for add in [false, true] {
                     let added = add.then_some(&residual);
                     let whole = run(&gpu, || {
@@ -410,7 +427,7 @@ fn a_residual_comes_again() {
         let once = tensor(&gpu, &[1, 3, 12], storage, &residual);
         let x = tensor(&gpu, &[2, 3, 8], storage, &x);
         let weight = tensor(&gpu, &[1, 1, 8, 12], storage, &weight);
-        for tile in FEW {
+        for tile in few(&gpu) {
             let sum = |residual| run(&gpu, || gemm_on(tile, &Gemm { residual: Some(residual), ..plain(&x, &weight) }));
             assert_eq!(sum(&once), sum(&twice), "{tile} {storage:?}");
         }

@@ -1,7 +1,7 @@
 use wordbrush::gpu::Storage;
 use wordbrush::kernels::{Gemm, Geometry, Measure, Tile, gemm_measured_on, gemm_on, whole_filter};
 
-use crate::gemm::{FEW, convolution};
+use crate::gemm::{convolution, few, in_slices};
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 /// The four filters of 2×2 of a filter (3, 3, C, N), as `pack_weights` makes them.
@@ -40,7 +40,7 @@ fn doubled_pictures_in_four_phases() {
             let geometry = Geometry { kernel: 2, phases: 4, stride: 1, padding: 1, padding_end: 1, stretched: None };
             let expected =
                 run(&gpu, || gemm_on(Tile::DIRECT, &Gemm { bias, residual, ..convolution(&x, &whole, true, None) }));
-            for tile in [FEW[0], FEW[1], FEW[2], Tile { slices: 3, ..Tile::SQUARE }] {
+            for tile in few(&gpu).into_iter().chain(in_slices(&gpu, 3)) {
                 let product = Gemm { bias, residual, geometry, ..convolution(&x, &split, false, None) };
                 let found = run(&gpu, || gemm_on(tile, &product));
                 close(&format!("{tile} phases of {h}×{w}"), storage, &found, &expected);

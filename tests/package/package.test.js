@@ -29,7 +29,7 @@ test('these files and no others are packed', () => {
   assert.deepEqual(packed.files.map(({ path }) => path).sort(), [
     'LICENSE-APACHE', 'LICENSE-MIT', 'README.md', 'engine_worker.js', 'errors.js', 'generation.js', 'index.d.ts', 'index.js', 'node.d.ts', 'node.js',
     'node_gpu.js', 'node_worker.js', 'options.js', 'package.json', 'pictures.js', 'platform.js', 'progress.js', 'recipes.js', 'sources.js', 'store/blocks.js', 'store/download.js', 'store/folder.js', 'store/manifest.js', 'store/measurements.js', 'store/open.js', 'store/rate.js',
-    'store/retry.js', 'store/transfers.js', 'webgpu.js', 'wordbrush.js', 'wordbrush_bg.wasm', 'worker.js',
+    'store/retry.js', 'store/transfers.js', 'subgroups.js', 'webgpu.js', 'wordbrush.js', 'wordbrush_bg.wasm', 'worker.js',
   ]);
 });
 

@@ -1,5 +1,5 @@
 // What only the worker loads.
-const ENGINE = ['worker.js', 'store/measurements.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
+const ENGINE = ['worker.js', 'subgroups.js', 'store/measurements.js', 'store/transfers.js', 'store/open.js', 'store/blocks.js', 'wordbrush.js', 'wordbrush_bg.wasm'];
 
 // What this visit may not have asked for: another may speak the other language.
 const LANGUAGES = ['text/en.js', 'text/de.js'];

@@ -63,16 +63,24 @@ function faulty(plan) {
     };
   }
 
+  let shuffling = 0; // kernels whose threads read each other's registers
+  const compile = GPUDevice.prototype.createShaderModule;
+  GPUDevice.prototype.createShaderModule = function (descriptor) {
+    if (descriptor.code.includes('subgroupShuffle')) shuffling += 1;
+    return compile.call(this, descriptor);
+  };
+
   const channel = new BroadcastChannel('faulty gpu');
   channel.onmessage = ({ data }) => {
     if ('answer' in data) return;
     if ('refuse' in data) refuseIn = data.refuse;
     const bytes = [...live.values()].reduce((sum, size) => sum + size, 0);
-    channel.postMessage({ answer: { buffers, live: live.size, bytes, requested, pipelines } });
+    channel.postMessage({ answer: { buffers, live: live.size, bytes, requested, pipelines, shuffling } });
   };
 }
 
-// Asks the worker of a page: {buffers made, live ones, their bytes, limits requested, pipelines made by each of WebGPU's functions}.
+// Asks the worker of a page: {buffers made, live ones, their bytes, limits requested, pipelines made by each of WebGPU's functions,
+// how many kernels are shuffling}.
 // `refuse` counts from now on. A worker that only looks at a file for the page may answer too; the one meant has made the most buffers.
 export function askGpu(page, question = {}) {
   return page.evaluate((question) => new Promise((resolve) => {
