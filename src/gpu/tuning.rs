@@ -82,8 +82,9 @@ impl Gpu {
         let version = env!("CARGO_PKG_VERSION");
         let Self { inner } = self;
         let memory = self.workgroup_memory() >> 10;
+        let matrices = adapter.matrices.map_or(String::new(), |side| format!(", matrices of {side}×{side}"));
         format!(
-            "{} ({}, {:?}), {}, {memory} KiB, wordbrush {version}",
+            "{} ({}, {:?}), {}, {memory} KiB{matrices}, wordbrush {version}",
             adapter.name,
             adapter.backend,
             adapter.vendor,
