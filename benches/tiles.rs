@@ -1,6 +1,6 @@
 //! Which tile shape is how fast for the work of Stable Diffusion 1.5, and which part of what the adapter can do at all.
 //!
-//! `cargo xtask bench --tiles [--dtype f16] [--seconds 2] [--only TEXT] [--largest GFLOP]`: products of the UNet at 512×512 with
+//! `cargo xtask bench --tiles [--dtype f16] [--seconds 2] [--only TEXT] [--largest GFLOP] [--matrices]`: products of the UNet at 512×512 with
 //! guidance, of the VAE and of the text encoder, each by every tile shape that fits, with the kernels of GPUs whatever the adapter is;
 //! then attention. The adapter's peak is measured too: multiplications and additions of 32-bit floats that touch no memory.
 
@@ -23,6 +23,9 @@ struct Args {
     /// Larger problems are left out.
     #[arg(long, default_value_t = f64::INFINITY)]
     largest: f64,
+    /// On the adapter's matrix units too.
+    #[arg(long)]
+    matrices: bool,
     /// Cargo passes this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -69,7 +72,8 @@ fn main() {
 async fn measure(args: &Args) -> Result<()> {
     let storages = [Storage::F32, Storage::F16, Storage::Packed].into_iter();
     let storage = args.dtype.as_ref().and_then(|name| storages.clone().find(|storage| storage.name() == name));
-    let gpu = Gpu::open(Options { storage, software: Some(false), ..Options::default() }).await?;
+    let gpu =
+        Gpu::open(Options { storage, software: Some(false), matrices: args.matrices, ..Options::default() }).await?;
     let peak = peak(&gpu).await?;
     println!("{}, {}; {:.1} GFLOP/s in 32-bit floats at most", gpu.adapter().name, gpu.storage().name(), peak / 1e9);
     let wanted = |name: &str, gflop: f64| name.contains(&args.only) && gflop <= args.largest;

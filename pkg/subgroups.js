@@ -4,8 +4,10 @@ export async function withSubgroups(open) {
   if (!adapters) return open();
   const { requestDevice } = adapters;
   adapters.requestDevice = function askForMore(descriptor = {}) {
-    const more = this.features.has('subgroups') ? ['subgroups'] : [];
-    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...descriptor.requiredFeatures ?? [], ...more] });
+    if (!this.features.has('subgroups')) return requestDevice.call(this, descriptor);
+    return requestDevice.call(this, { ...descriptor, requiredFeatures: [...descriptor.requiredFeatures ?? [], 'subgroups'] })
+      // They are not worth a device.
+      .catch(() => requestDevice.call(this, descriptor));
   };
   try {
     return await open();

@@ -24,7 +24,7 @@ const MAY_BE_ZERO: [&str; 11] = [
 ];
 
 /// Bindings that are there only where a switch is on, by the names of their variables.
-const OPTIONAL: [(&str, &[&str]); 8] = [
+const OPTIONAL: [(&str, &[&str]); 9] = [
     ("TWO_INPUTS", &["a2", "x2", "moments2"]),
     ("BIAS", &["bias"]),
     ("ROW_BIAS", &["row_bias", "step"]),
@@ -33,6 +33,7 @@ const OPTIONAL: [(&str, &[&str]); 8] = [
     ("MEASURE", &["moments"]),
     ("REDUCE", &["partials"]),
     ("PROMPTS", &["lengths"]),
+    ("RESCALED", &["factors"]),
 ];
 
 type Values = Vec<(&'static str, Value)>;
@@ -79,29 +80,39 @@ fn kernels() -> Vec<Kernel> {
     let cooperative: &[&str] = &["gemm.wgsl", "gemm_part.wgsl", "gemm_cooperative.wgsl"];
     let reduce: &[&str] = &["gemm.wgsl", "gemm_reduce.wgsl"];
     let winograd: &[&str] = &["gemm.wgsl", "gemm_winograd.wgsl"];
-    let mut product = |files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
-        let switches: &'static [&str] = switches;
-        let mut constants: Values = [
-            ("ROWS", tile.rows),
-            ("COLUMNS", tile.columns),
-            ("DEPTH", tile.depth),
-            ("SLICES", tile.slices),
-            ("SIDE", if tile.depth == 16 { 8 } else { 16 }),
-            ("KERNEL", kernel),
-            ("ACTIVATION", activation),
-            ("PHASES", phases),
-            ("MEASURE", measure),
-        ]
-        .map(|(name, value)| (name, value.into()))
-        .to_vec();
-        constants.push(("STORED", (tile.memory == Memory::Stored).into()));
-        let normal = (files == tiled || files == cooperative) && (kernel, measure) == (1, 0);
-        constants.push(("NORMAL", normal.into()));
-        constants.push(("REDUCE", (files == reduce).into()));
-        // What the loop over switches leaves out is off, so that not everything is multiplied by everything.
-        constants
-            .extend(gemm_switches.iter().filter(|name| !switches.contains(*name)).map(|&name| (name, false.into())));
-        kernels.push(Kernel { name: files[files.len() - 1], files, constants, switches, params: gemm });
+    let mut product_of =
+        |side: usize, files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
+            let switches: &'static [&str] = switches;
+            let mut constants: Values = [
+                ("ROWS", tile.rows),
+                ("COLUMNS", tile.columns),
+                ("DEPTH", tile.depth),
+                ("SLICES", tile.slices),
+                ("SIDE", side),
+                ("KERNEL", kernel),
+                ("ACTIVATION", activation),
+                ("PHASES", phases),
+                ("MEASURE", measure),
+            ]
+            .map(|(name, value)| (name, value.into()))
+            .to_vec();
+            constants.push(("STORED", (tile.memory == Memory::Stored).into()));
+            let normal = (files == tiled || files == cooperative) && (kernel, measure) == (1, 0);
+            constants.push(("NORMAL", normal.into()));
+            constants.push(("REDUCE", (files == reduce).into()));
+            // What the loop over switches leaves out is off, so that not everything is multiplied by everything.
+            constants.extend(
+                gemm_switches.iter().filter(|name| !switches.contains(*name)).map(|&name| (name, false.into())),
+            );
+            kernels.push(Kernel { name: files[files.len() - 1], files, constants, switches, params: gemm });
+        };
+    for (side, kind) in [8, 16].into_iter().flat_map(|side| products.map(|kind| (side, kind))) {
+        for tile in Tile::COOPERATIVE.into_iter().chain([Tile { slices: 3, ..Tile::COOPERATIVE[0] }]) {
+            product_of(side, cooperative, &["TWO_INPUTS"], tile, kind);
+        }
+    }
+    let mut product = |files: &'static [&str], switches: &'static [&str], tile: Tile, kind| {
+        product_of(0, files, switches, tile, kind);
     };
     for kind in products {
         product(direct, gemm_switches, Tile::DIRECT, kind);
@@ -114,9 +125,6 @@ fn kernels() -> Vec<Kernel> {
     }
     for tile in Tile::WINOGRAD {
         product(winograd, &["TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD"], tile, products[2]);
-    }
-    for (tile, kind) in Tile::COOPERATIVE.into_iter().zip(products.into_iter().cycle()) {
-        product(cooperative, &["TWO_INPUTS", "BIAS"], tile, kind);
     }
     product(tiled, &["POINTWISE"], Tile { slices: 3, ..Tile::SQUARE }, products[0]);
     let attentions: [&[&str]; 4] = [
@@ -176,10 +184,20 @@ fn kernels() -> Vec<Kernel> {
     for registers in [2, 7] {
         kernels.push(Kernel {
             name: "sampler_step",
-            files: &["repaint.wgsl", "sampler_step.wgsl"],
+            files: &["repaint.wgsl", "guidance.wgsl", "sampler_step.wgsl"],
             constants: vec![("REGISTERS", Value::U32(registers))],
             switches: &["EVALUATED", "RESCALED", "REPAINT"],
-            params: &["pixels", "batch", "picture"],
+            params: &["pixels", "prompts", "picture"],
+        });
+        let constants = [("REGISTERS", registers), ("LANES", if registers == 2 { 1 } else { 8 })];
+        let mut constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
+        constants.extend([("EVALUATED", true.into()), ("RESCALED", false.into())]);
+        kernels.push(Kernel {
+            name: "conv_out_step",
+            files: &["repaint.wgsl", "guidance.wgsl", "conv_out_step.wgsl"],
+            constants,
+            switches: &["REPAINT"],
+            params: &["pixels", "picture", "prompts", "height", "width", "c4"],
         });
     }
     let pack = &[

@@ -59,6 +59,8 @@ pub struct Traffic {
     pub dispatches: usize,
     /// Submits, but for those that read back.
     pub submits: usize,
+    /// Compute passes, but for those of profiles.
+    pub passes: usize,
     /// Buffers made.
     pub buffers: usize,
     /// Bind groups made.

@@ -32,8 +32,9 @@ pub struct Options {
     /// Whether to take the kernels made for software adapters; `None` asks the adapter. Tests and measurements use it
     /// to run the GPU's kernels where there is no GPU.
     pub software: Option<bool>,
-    /// Whether to leave the adapter's matrix units alone, if it has any: to compare with what a browser can do.
-    pub no_matrices: bool,
+    /// Whether to multiply on the adapter's matrix units, if it has any. Not unless asked: wgpu has them as an experiment, and its
+    /// barriers do not yet promise that one thread's matrices see what another has put into workgroup memory (gfx-rs/wgpu#8805).
+    pub matrices: bool,
     /// Dispatches of more multiplications and additions are cut, as long as the device is not known to be fast; `None` for
     /// what a slow GPU does in a twentieth of a second. Tests cut small ones with it.
     pub dispatch: Option<u64>,
@@ -59,13 +60,12 @@ pub struct Adapter {
     /// Threads of its smallest subgroup, which can read each other's registers; 0 where shaders cannot ask them to.
     pub subgroups: usize,
     /// Side of the matrices that its matrix units multiply, halves into 32-bit sums; `None` where it has none that we use, as in every
-    /// browser.
+    /// browser, or was not to ([`Options::matrices`]).
     pub matrices: Option<usize>,
 }
 
-/// The most memory that a workgroup asks for: twice WebGPU's default, which nearly all adapters have, or three times where matrix
-/// units wait for it.
-const WORKGROUP_MEMORY: u32 = 48 << 10;
+/// The most memory that a workgroup asks for: twice WebGPU's default, which nearly all adapters have; three times for matrix units.
+const WORKGROUP_MEMORY: [u32; 2] = [32 << 10, 48 << 10];
 
 /// A device and its queue. Cheap to clone: a handle.
 #[derive(Clone)]
@@ -125,7 +125,7 @@ impl Gpu {
             f16,
             vendor,
             subgroups: 0,
-            matrices: matrices::offered(&adapter).filter(|_| !options.no_matrices),
+            matrices: matrices::offered(&adapter).filter(|_| options.matrices),
         };
         let storage = options.storage.unwrap_or(if f16 { Storage::F16 } else { Storage::Packed });
         if storage == Storage::F16 && !f16 {
@@ -143,7 +143,8 @@ impl Gpu {
         limits.max_storage_buffer_binding_size =
             limits.max_storage_buffer_binding_size.max(offered.max_storage_buffer_binding_size.min(1 << 30));
         // Some tile shapes need more than the default; which one is taken depends on what is there.
-        limits.max_compute_workgroup_storage_size = offered.max_compute_workgroup_storage_size.min(WORKGROUP_MEMORY);
+        let memory = WORKGROUP_MEMORY[usize::from(described.matrices.is_some())];
+        limits.max_compute_workgroup_storage_size = offered.max_compute_workgroup_storage_size.min(memory);
         let limits = limits.or_worse_values_from(&offered);
         let mut wanted = wgpu::DeviceDescriptor {
             label: Some("wordbrush"),

@@ -1,4 +1,7 @@
 //! Matrix units ("tensor cores", VK_KHR_cooperative_matrix), which wgpu offers natively and as an experiment. Browsers have none.
+//!
+//! A shader that names matrices is compiled for Vulkan's memory model, and naga 30 writes neither the loads of matrices nor barriers
+//! as that model wants them (gfx-rs/wgpu#8805): a driver may reorder them. So [`Options::matrices`](super::Options::matrices) has to ask.
 
 /// The side of the matrices that the adapter multiplies, of halves into 32-bit sums, if they spread over its threads as the kernel
 /// `gemm_cooperative.wgsl` wants it: eight sums of side × side for the 64 numbers that each thread of a subgroup has.
@@ -25,7 +28,7 @@ fn side(offered: &wgpu::CooperativeMatrixProperties) -> Option<u32> {
 
 /// wgpu's word for it that features may be used whose shaders it does not yet check fully. Ours are its own text, not a page's: the only
 /// one that uses the feature is `gemm_cooperative.wgsl`.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "wgpu has no other way to say so")]
 pub(super) fn experiment() -> wgpu::ExperimentalFeatures {
     // SAFETY: what is asked for is to know of it, and to report what turns up.
     unsafe { wgpu::ExperimentalFeatures::enabled() }

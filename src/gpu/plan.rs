@@ -108,6 +108,7 @@ impl Plan {
                 .device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(self.label) });
             if !self.gpu.encode_timed(&mut encoder, self, &launches[range.clone()]) {
+                self.gpu.inner.ledger.note(|traffic| traffic.passes += 1);
                 let descriptor = wgpu::ComputePassDescriptor { label: Some(self.label), timestamp_writes: None };
                 self.encode(&mut encoder.begin_compute_pass(&descriptor), &launches[range]);
             }

@@ -82,9 +82,10 @@ impl Gpu {
         let version = env!("CARGO_PKG_VERSION");
         let Self { inner } = self;
         let memory = self.workgroup_memory() >> 10;
+        let subgroups = adapter.subgroups;
         let matrices = adapter.matrices.map_or(String::new(), |side| format!(", matrices of {side}×{side}"));
         format!(
-            "{} ({}, {:?}), {}, {memory} KiB{matrices}, wordbrush {version}",
+            "{} ({}, {:?}), {}, {memory} KiB, subgroups of {subgroups}{matrices}, wordbrush {version}",
             adapter.name,
             adapter.backend,
             adapter.vendor,

@@ -1,6 +1,6 @@
 // out = softmax(scale · q kᵀ) v, one head at a time, without ever holding the scores (Milakov and Gimelshein 2018;
 // FlashAttention, Dao et al. 2022): the sum is rescaled whenever a larger score turns up.
-// What the three variants share: bindings and addresses. Rows are (batch, token), heads lie side by side in a row.
+// What all variants share: bindings and addresses. Rows are (batch, token), heads lie side by side in a row.
 
 @group(0) @binding(0) var<storage, read> q: array<elem4>;         // (q_items, queries, q_stride): once more for each prompt
 @group(0) @binding(1) var<storage, read> k: array<elem4>;         // (prompts, key_rows, k_stride)

@@ -1,5 +1,6 @@
 // The scores of a team without workgroup memory: its threads are neighbours in a subgroup, which read each other's registers. All
-// of them come to the same bits, as each adds the same pairs.
+// of them come to the same bits, as each adds the same pairs. That neighbours in a workgroup's only dimension are neighbours in a subgroup is
+// promised nowhere, but so on every GPU that is known, and what others' kernels for browsers rely on too.
 
 fn share_scores(query: ptr<function, Own>, t: u32) {}
 

@@ -100,7 +100,7 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));
     measured.filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args)).unwrap_or_else(|| {
         let tile = guess(adapter.vendor, gpu.storage(), shape.sizes());
-        // Matrix units have ten times the others' multipliers, so that what is fetched is what takes time.
+        // Who asked for matrix units gets them; the deepest chunks have the fewest barriers.
         let cooperative = Tile { memory: Memory::Cooperative, depth: 32, ..tile };
         if fits(gpu, cooperative, &shape) { cooperative } else { tile }
     })

@@ -247,14 +247,16 @@ impl Problem {
         let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
         let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
         let direct = tile.memory == Memory::None;
+        let side = args.input.gpu().adapter().matrices.unwrap_or(0);
         assert!(self.suits(tile, args), "gemm: {tile} for {:?}", args.geometry);
+        let halves = args.input.storage() == Storage::F16;
+        assert!(tile.memory != Memory::Cooperative || (halves && side > 0), "gemm: {tile} without matrix units");
         assert!(!direct || (normal.is_none() && tile.slices == 1), "gemm: {tile} knows no norm and no slices");
         let (run_rows, row_groups) = self.row_groups(args, moments, tile.rows);
         let groups_y = row_groups.min(65535);
         let z = if tile.slices == 1 { row_groups.div_ceil(groups_y) } else { tile.slices };
         assert!(tile.slices == 1 || row_groups == groups_y, "gemm: slices of {row_groups} tiles of rows");
         let flops = 2 * self.rows() as u64 * args.weight.len() as u64;
-        let side = args.input.gpu().adapter().matrices.unwrap_or(0);
         let (wgsl, flops): (&[&str], u64) = match tile.memory {
             Memory::None => (&[SHARED, DIRECT], flops),
             Memory::Single | Memory::Stored => (&[SHARED, PART, TILED], flops),

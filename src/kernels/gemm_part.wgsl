@@ -8,7 +8,8 @@ const WIDTH: u32 = COLUMNS / 4u;   // vectors of columns
 const A_LOADS: u32 = ROWS * CHUNK / THREADS;   // 2, 4 or 8 vectors that a thread brings of a chunk
 const W_LOADS: u32 = DEPTH * WIDTH / THREADS;  // the same
 
-var<workgroup> row_norms: array<vec2<f32>, select(1u, ROWS, NORMAL)>;  // mean and scale of the input's rows
+// Mean and scale of the input's rows. Two where there are none: what follows then begins at a multiple of 16 bytes, as matrix units want.
+var<workgroup> row_norms: array<vec2<f32>, select(2u, ROWS, NORMAL)>;
 
 // Mean of an input's row and what its deviations are multiplied with, from the statistics of its tiles.
 fn row_norm(row: u32) -> vec2<f32> {

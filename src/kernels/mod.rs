@@ -13,6 +13,7 @@
 //! | [`rescale_guidance`](rescale_guidance()) | how much contrast guidance added | the denoising loop, where it is asked for |
 //! | [`soft_clamp`](soft_clamp()) | `3·tanh(x/3)` | TAESD's input |
 //! | [`sampler_step`](sampler_step()) | guidance, then a mix of the sampler's registers | the denoising loop |
+//! | [`conv_out_step`](conv_out_step()) | the same with the UNet's last convolution before it | the denoising loop, but where guidance is rescaled |
 //! | [`image`](image()) | −1…1 or 0…1 to RGBA bytes | the last step |
 //! | [`pack_weights`](pack_weights()) | a file's order to ours | loading |
 //! | [`whole_filter`](whole_filter()) | four phases' filters to the one they come from | pictures of odd size |
@@ -22,6 +23,7 @@ mod source;
 
 mod attention;
 mod choice;
+mod conv_out_step;
 mod gemm;
 mod group_norm;
 mod image;
@@ -40,6 +42,7 @@ mod weigh_windows;
 mod whole_filter;
 
 pub use attention::{Attention, Rows, Seen, Split, attention, attention_on};
+pub use conv_out_step::conv_out_step;
 pub use gemm::{
     Activation, Gemm, Geometry, Normal, RowBias, Strip, gemm, gemm_measured, gemm_measured_on, gemm_on, matrices,
 };

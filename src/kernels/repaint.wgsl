@@ -1,4 +1,4 @@
-// Inpainting: what of the latents a network sees. Shared by `scale_latents` and `sampler_step`.
+// Inpainting: what of the latents a network sees. Shared by `scale_latents`, `sampler_step` and `conv_out_step`.
 //
 // `repaint` holds, for each pixel: the latents of the picture; unit noise; a mask before and one after the network. A mask is 1
 // where the picture is painted anew and 0 where it is kept.

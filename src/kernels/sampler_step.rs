@@ -45,14 +45,14 @@ pub fn sampler_step(
     registers.gpu().run(Kernel {
         name: "sampler_step",
         class: "sampler_step",
-        wgsl: &[wgsl!("repaint.wgsl"), wgsl!("sampler_step.wgsl")],
+        wgsl: &[wgsl!("repaint.wgsl"), wgsl!("guidance.wgsl"), wgsl!("sampler_step.wgsl")],
         constants: &[
             ("REGISTERS", Value::U32(r as u32)),
             ("EVALUATED", Value::Bool(eps.is_some())),
             ("RESCALED", Value::Bool(factors.is_some())),
             ("REPAINT", Value::Bool(repaint.is_some())),
         ],
-        params: &[("pixels", (h * w).into()), ("batch", batch.into()), ("picture", (h * w / pictures).into())],
+        params: &[("pixels", (h * w).into()), ("prompts", batch.into()), ("picture", (h * w / pictures).into())],
         uniform: false,
         read: &[eps, Some(step), repaint, factors],
         write: &[Some(registers)],

@@ -117,12 +117,7 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
         tiles.extend(Tile::WINOGRAD);
     }
     tiles.extend(Tile::COOPERATIVE);
-    // Where there are matrix units, nothing else comes near them.
-    let cooperative = |tile: &Tile| tile.memory == Memory::Cooperative;
     tiles.retain(|&tile| fits(gpu, tile, shape));
-    if tiles.iter().any(cooperative) {
-        tiles.retain(cooperative);
-    }
     tiles
 }
 

@@ -179,6 +179,12 @@ impl Unet {
     /// that inpaints sees `condition` (B, h, w, 8) too: the mask, the latents of the picture without what is masked, and
     /// three channels of nothing.
     pub fn forward(&self, x: &Tensor, condition: Option<&Tensor>, step: &Tensor, shown: &Shown) -> Tensor {
+        let h = self.features(x, condition, step, shown);
+        gemm(&Gemm { out: Some(Storage::F32), ..self.conv_out.product(&h) })
+    }
+
+    /// What [`forward`](Self::forward) makes the noise of in its last convolution: (times · B, h, w, C).
+    pub fn features(&self, x: &Tensor, condition: Option<&Tensor>, step: &Tensor, shown: &Shown) -> Tensor {
         assert_eq!(condition.is_some(), self.inpaints, "unet: condition {:?}", condition.map(Tensor::shape));
         let &Shown { prepared, first, each, times } = shown;
         let seen = Seen { lengths: &prepared.lengths, first, each, times };
@@ -201,8 +207,12 @@ impl Unet {
         }
 
         // 5. out
-        let h = self.conv_norm_out.silu(&h, None);
-        gemm(&Gemm { out: Some(Storage::F32), ..self.conv_out.product(&h) })
+        self.conv_norm_out.silu(&h, None)
+    }
+
+    /// The last convolution.
+    pub fn conv_out(&self) -> &Conv2d {
+        &self.conv_out
     }
 
     fn resnets(&self) -> impl Iterator<Item = &ResnetBlock> {

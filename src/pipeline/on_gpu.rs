@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::files::{Checkpoint, LocalFuture};
 use crate::gpu::{Gpu, Options, Plan, Stats, Storage, Tensor};
 use crate::kernels::{
-    HEAD, ROW, Rescale, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, tune,
+    HEAD, ROW, Rescale, conv_out_step, matrix_offset, rescale_guidance, sampler_step, scale_latents, step_len, tune,
 };
 use crate::models::unet::Prepared;
 use crate::models::{Unet, Vae};
@@ -210,10 +210,15 @@ impl OnGpuCanvas {
             let x = x.reshape(&[n, h, w, 4]);
             let condition = condition(n);
             let shown = prepared.shown(prompts.start, n, count);
-            let eps = networks.unet.forward(&x, condition.as_ref(), &step, &shown);
-            let (eps, repaint) = (eps.reshape(&[count, n * h, w, 4]), repaint.as_ref());
-            let factors = rescale.map(|rescale| rescale_guidance(&eps, &step, repaint, &registers, n, rescale));
-            sampler_step(Some(&eps), factors.as_ref(), &step, repaint, &registers);
+            let (unet, repaint) = (&networks.unet, repaint.as_ref());
+            let Some(rescale) = rescale else {
+                let features = unet.features(&x, condition.as_ref(), &step, &shown);
+                return conv_out_step(&unet.conv_out().product(&features), &step, repaint, &registers);
+            };
+            // Contrast is that of a whole picture.
+            let eps = unet.forward(&x, condition.as_ref(), &step, &shown).reshape(&[count, n * h, w, 4]);
+            let factors = rescale_guidance(&eps, &step, repaint, &registers, n, rescale);
+            sampler_step(Some(&eps), Some(&factors), &step, repaint, &registers);
         };
         tune(gpu, || evaluate(0..count, start.rescale)).await?;
         gpu.prepare(|| {

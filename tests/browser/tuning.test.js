@@ -12,7 +12,7 @@ import { BLANK, serve } from './lib/server.js';
 
 const HARDWARE = { isFallbackAdapter: false, vendor: 'nvidia', architecture: 'a test', description: '' };
 const { version } = JSON.parse(readFileSync(new URL('../../pkg/package.json', import.meta.url)));
-const DEVICE = `nvidia a test (BrowserWebGpu, Nvidia), packed, 32 KiB, wordbrush ${version}`;
+const DEVICE = `nvidia a test (BrowserWebGpu, Nvidia), packed, 32 KiB, subgroups of 4, wordbrush ${version}`;
 // As if attentions had been found the fastest within subgroups, of which SwiftShader's have four threads.
 const SHUFFLED = {
   'self-attention 1×77×77, 1 heads of 64': '1 rows by teams of 4, shuffled',
@@ -75,7 +75,7 @@ async function opened() {
 const prepared = ({ events }, what) => events.filter((event) => event.type === 'prepare' && event.what === what);
 const begun = ({ done }) => done === 0;
 
-test('a GPU is measured, its kernels are compiled in the background, and the picture is the same', { timeout: 1_600_000 }, async () => {
+test('a GPU is measured, its kernels are compiled in the background, and the picture is the same', { timeout: 1_600_000 }, async ({ after }) => {
   const { page: usual } = await opened();
   const software = await usual.evaluate(async () => picture(await load()));
   await usual.close();
@@ -83,6 +83,7 @@ test('a GPU is measured, its kernels are compiled in the background, and the pic
   assert.equal(prepared(software, 'kernels').filter(begun).length, 3, 'the text encoder, the UNet and the VAE have kernels');
 
   server.made.set('/pkg/worker.js', faultyWorker({ info: HARDWARE }));
+  after(() => server.made.delete('/pkg/worker.js'));
   const { page, problems } = await opened();
   const { found, adapter, table } = await page.evaluate(async (text) => {
     const { keepMeasurements } = await import('/pkg/store/measurements.js');
@@ -110,7 +111,6 @@ test('a GPU is measured, its kernels are compiled in the background, and the pic
   // What brings weights in, and what little is done once a picture.
   assert.ok(pipelines.createComputePipeline < all / 2, `${pipelines.createComputePipeline} beside ${all}`);
 
-  server.made.delete('/pkg/worker.js');
   assert.deepEqual(problems, []);
   await page.close();
 });

@@ -1,7 +1,7 @@
 use wordbrush::gpu::Storage;
 use wordbrush::kernels::{Attention, Rows, Seen, Split, attention_on};
 
-use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
+use crate::support::{Numbers, STORAGES, close, gpu, gpu_in_parts, run, tensor};
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -97,7 +97,34 @@ fn all(head_dim: usize) -> Vec<Split> {
     [Split::Rows, Split::Wide].into_iter().chain(tiled).chain(shuffled(head_dim)).collect()
 }
 
-/// Those within subgroups, which lavapipe's threads are in.
+/// A dispatch in parts gives the same bits as a whole one.
+#[test]
+fn dispatches_in_parts() {
+    for split in [Split::Rows, Split::Wide, Split::Tiled { each: 2, team: 1 }, Split::Tiled { each: 1, team: 4 }] {
+        let results = [gpu(Storage::F16), gpu_in_parts(Storage::F16)].map(|gpu| {
+            let mut numbers = Numbers::new(22);
+            let [q, k, v] = [300, 90, 90].map(|tokens| {
+                tensor(&gpu, &[2, tokens, 96], Storage::F16, &numbers.take(2 * tokens * 96, Storage::F16))
+            });
+            let rows = |tensor| Rows { tensor, offset: 0 };
+            let args =
+                Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 3, head_dim: 32, seen: None, causal: false };
+            let before = gpu.traffic().dispatches;
+            let found = run(&gpu, || attention_on(split, &args));
+            (gpu.traffic().dispatches - before, found)
+        });
+        assert!(results[0].0 == 1 && results[1].0 > 2, "{split}: {} and {} dispatches", results[0].0, results[1].0);
+        assert!(results[0].1 == results[1].1, "{split}");
+    }
+}
+
+/// Lavapipe's threads are in subgroups, so that nothing of the above is left out.
+#[test]
+fn subgroups_are_there() {
+    assert!(gpu(Storage::F16).adapter().subgroups >= 4, "{:?}", gpu(Storage::F16).adapter());
+}
+
+/// Those within subgroups.
 fn shuffled(head_dim: usize) -> impl Iterator<Item = Split> {
     Split::SHUFFLED.into_iter().filter(move |split| split.fits(head_dim))
 }

@@ -61,10 +61,13 @@ pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
     [vec![Tile::DIRECT], all, cooperative(gpu)].concat()
 }
 
-/// Those on matrix units, where this device has any.
+/// Those on matrix units, where this device has any. Debian 12's lavapipe has none; where the variable WORDBRUSH_MATRICES is set
+/// there must be some.
 pub fn cooperative(gpu: &Gpu) -> Vec<Tile> {
-    let there = gpu.adapter().matrices.is_some() && gpu.storage() == Storage::F16;
-    Tile::COOPERATIVE.into_iter().filter(|_| there).collect()
+    let there = gpu.adapter().matrices.is_some();
+    assert!(there || std::env::var_os("WORDBRUSH_MATRICES").is_none(), "no matrix units on {:?}", gpu.adapter());
+    let fits = |tile: &Tile| there && gpu.storage() == Storage::F16 && tile.fits(gpu.storage(), gpu.workgroup_memory());
+    Tile::COOPERATIVE.into_iter().filter(fits).collect()
 }
 
 /// One of each kind of them: where it is the epilogue that is looked at.
@@ -453,4 +456,18 @@ fn dispatches_in_parts() {
         assert_eq!([results[0].0, results[1].0], [3, parts + 330usize.div_ceil(64) + 1], "{tile}");
         assert!(results[0].1 == results[1].1, "{tile} {storage:?}");
     }
+}
+
+#[test]
+fn winograd_in_parts() {
+    let results = [gpu(Storage::F16), gpu_in_parts(Storage::F16)].map(|gpu| {
+        let mut numbers = Numbers::new(23);
+        let x = tensor(&gpu, &[2, 14, 34, 12], Storage::F16, &numbers.take(2 * 14 * 34 * 12, Storage::F16));
+        let weight = tensor(&gpu, &[3, 3, 12, 36], Storage::F16, &numbers.take(9 * 12 * 36, Storage::F16));
+        let before = gpu.traffic().dispatches;
+        let found = run(&gpu, || gemm_on(Tile::WINOGRAD[0], &convolution(&x, &weight, false, None)));
+        (gpu.traffic().dispatches - before, found)
+    });
+    assert_eq!([results[0].0, results[1].0], [1, (2usize * 14 * 34).div_ceil(128)]);
+    assert!(results[0].1 == results[1].1);
 }

@@ -1,9 +1,10 @@
-use wordbrush::gpu::{Storage, Tensor};
+use wordbrush::gpu::{Gpu, Options, Storage, Tensor};
 use wordbrush::kernels::{
-    ROW, Rescale, image, image_from_unit, matrix_offset, rescale_guidance, sampler_step, scale_latents, soft_clamp,
-    step_len,
+    Gemm, ROW, Rescale, conv_out_step, image, image_from_unit, matrix_offset, rescale_guidance, sampler_step,
+    scale_latents, soft_clamp, step_len,
 };
 
+use crate::gemm::convolution;
 use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
 
 #[test]
@@ -52,61 +53,140 @@ fn scaled_beside_a_picture() {
     }
 }
 
-/// Guidance over `batch` items (none: a mix alone) and a mix of `r` registers, loop by loop; with `factors` of the two
-/// pictures, rescaled; beside a picture that is kept in parts, where some are `painting`.
-fn mixed(r: usize, batch: usize, factors: Option<[f64; 2]>, painting: bool) {
-    let gpu = gpu(Storage::F32);
-    let numbers_each = 2 * 7 * 10 * 4;
-    let mut numbers = Numbers::new(4);
-    let before = numbers.take(r * numbers_each, Storage::F32);
-    let eps = numbers.take(batch * numbers_each, Storage::F32);
-    let matrix = numbers.take(r * r, Storage::F32);
-    let (skip, out, scale) = (0.75f64, -2.5f64, 0.5f64);
-    let planes = Numbers::new(5).take(3 * numbers_each, Storage::F32);
-    let sigma = 1.75f64;
-    let (picture, noise) = (|i: usize| f64::from(planes[i]), |i: usize| f64::from(planes[numbers_each + i]));
-    let mask = |i: usize, which: usize| f64::from(planes[2 * numbers_each + i / 4 * 4 + which]);
-    let weights = [99.0f64, 8.0, -1.5, 0.5, 0.0, 2.0]; // the first is never looked at
-    let expected: Vec<f32> = (0..r * numbers_each)
-        .map(|at| {
-            let (row, i) = (at / numbers_each, at % numbers_each);
-            let mut old: Vec<f64> = (0..r).map(|k| f64::from(before[k * numbers_each + i])).collect();
-            if batch > 0 {
-                let of = |item: usize| f64::from(eps[item * numbers_each + i]);
-                let e = of(0) + (1..batch).map(|item| weights[item] * (of(item) - of(0))).sum::<f64>();
-                let f = factors.map_or(1.0, |factors| factors[i / (numbers_each / 2)]);
-                let k = scale * scale;
-                let seen = mask(i, 0) * old[0] + (1.0 - mask(i, 0)) * (picture(i) + sigma * noise(i));
-                old[1] = (k + f * (skip - k)) * if painting { seen } else { old[0] } + f * out * e;
-                if painting {
-                    old[1] = mask(i, 1) * old[1] + (1.0 - mask(i, 1)) * picture(i);
-                }
-            }
-            (0..r).map(|k| f64::from(matrix[row * r + k]) * old[k]).sum::<f64>() as f32
-        })
-        .collect();
-    let registers = tensor(&gpu, &[r, 14, 10, 4], Storage::F32, &before);
-    let eps = (batch > 0).then(|| tensor(&gpu, &[batch, 14, 10, 4], Storage::F32, &eps));
+/// Numbers of two pictures of 7×10.
+const EACH: usize = 2 * 7 * 10 * 4;
+const SKIP: f64 = 0.75;
+const OUT: f64 = -2.5;
+const SCALE: f64 = 0.5;
+const SIGMA: f64 = 1.75;
+/// The first is never looked at.
+const WEIGHTS: [f64; 6] = [99.0, 8.0, -1.5, 0.5, 0.0, 2.0];
+
+/// Guidance over the items of `eps` (none: a mix alone) and a mix of registers, loop by loop; with `factors` of the two
+/// pictures, rescaled; beside a picture that is kept in parts, where there are its `planes`.
+fn advanced(
+    before: &[f32],
+    eps: &[f64],
+    matrix: &[f32],
+    factors: Option<[f64; 2]>,
+    planes: Option<&[f32]>,
+) -> Vec<f32> {
+    let (r, prompts) = (before.len() / EACH, eps.len() / EACH);
+    let old = |i: usize| {
+        let mut old: Vec<f64> = (0..r).map(|k| f64::from(before[k * EACH + i])).collect();
+        if prompts > 0 {
+            let of = |item: usize| eps[item * EACH + i];
+            let e = of(0) + (1..prompts).map(|item| WEIGHTS[item] * (of(item) - of(0))).sum::<f64>();
+            let f = factors.map_or(1.0, |factors| factors[i / (EACH / 2)]);
+            let k = SCALE * SCALE;
+            let plane = |which: usize, i: usize| planes.map_or(0.0, |planes| f64::from(planes[which * EACH + i]));
+            let mask = |which: usize| if planes.is_some() { plane(2, i / 4 * 4 + which) } else { 1.0 };
+            let seen = mask(0) * old[0] + (1.0 - mask(0)) * (plane(0, i) + SIGMA * plane(1, i));
+            old[1] = (k + f * (SKIP - k)) * seen + f * OUT * e;
+            old[1] = mask(1) * old[1] + (1.0 - mask(1)) * plane(0, i);
+        }
+        old
+    };
+    let mixed = |at: usize| {
+        let row = &matrix[at / EACH * r..][..r];
+        old(at % EACH).iter().zip(row).map(|(old, factor)| old * f64::from(*factor)).sum::<f64>() as f32
+    };
+    (0..r * EACH).map(mixed).collect()
+}
+
+/// The numbers of `step` for so many prompts; what is never looked at is no number.
+fn step_of(gpu: &Gpu, prompts: usize, matrix: &[f32], r: usize) -> Tensor {
     let nan = f32::NAN;
-    let mut step = vec![0.0, scale as f32, skip as f32, out as f32, sigma as f32, nan, nan, nan];
-    step.extend(weights[..batch].iter().map(|&weight| weight as f32));
-    step.resize(matrix_offset(batch), f32::NAN); // padding is never looked at
+    let mut step = vec![0.0, SCALE as f32, SKIP as f32, OUT as f32, SIGMA as f32, nan, nan, nan];
+    step.extend(WEIGHTS[..prompts].iter().map(|&weight| weight as f32));
+    step.resize(matrix_offset(prompts), nan);
     for row in matrix.chunks(r) {
         step.extend(row);
-        step.extend(vec![f32::NAN; ROW - r]);
+        step.extend(vec![nan; ROW - r]);
     }
-    let step = tensor(&gpu, &[step_len(batch, r)], Storage::F32, &step);
+    tensor(gpu, &[step_len(prompts, r)], Storage::F32, &step)
+}
+
+/// Runs what changes `registers`, and reads them.
+fn changed(gpu: &Gpu, registers: &Tensor, kernel: impl FnOnce()) -> Vec<f32> {
+    let (plan, ()) = gpu.record("test", kernel);
+    plan.run();
+    pollster::block_on(registers.read()).expect("read")
+}
+
+fn mixed(r: usize, batch: usize, factors: Option<[f64; 2]>, painting: bool) {
+    let gpu = gpu(Storage::F32);
+    let mut numbers = Numbers::new(4);
+    let before = numbers.take(r * EACH, Storage::F32);
+    let eps = numbers.take(batch * EACH, Storage::F32);
+    let matrix = numbers.take(r * r, Storage::F32);
+    let planes = Numbers::new(5).take(3 * EACH, Storage::F32);
+    let exact: Vec<f64> = eps.iter().copied().map(f64::from).collect();
+    let expected = advanced(&before, &exact, &matrix, factors, painting.then_some(&planes));
+    let registers = tensor(&gpu, &[r, 14, 10, 4], Storage::F32, &before);
+    let eps = (batch > 0).then(|| tensor(&gpu, &[batch, 14, 10, 4], Storage::F32, &eps));
+    let step = step_of(&gpu, batch, &matrix, r);
     let repaint = painting.then(|| tensor(&gpu, &[3, 14, 10, 4], Storage::F32, &planes));
+    let nan = f32::NAN;
     let factors = factors.map(|[a, b]| {
         // Only the first of four is looked at.
         tensor(&gpu, &[2, 4], Storage::F32, &[a as f32, nan, nan, nan, b as f32, nan, nan, nan])
     });
-    let (plan, ()) = gpu.record("test", || {
+    let found = changed(&gpu, &registers, || {
         sampler_step(eps.as_ref(), factors.as_ref(), &step, repaint.as_ref(), &registers);
     });
-    plan.run();
-    let found = pollster::block_on(registers.read()).expect("read");
     close("sampler_step", Storage::F32, &found, &expected);
+}
+
+/// The convolution of `c` channels before it, of two pictures of 7×10 for each prompt, by loops.
+fn convolved(gpu: &Gpu, prompts: usize, c: usize, r: usize, painting: bool) {
+    let storage = gpu.storage();
+    let mut numbers = Numbers::new(21);
+    let before = numbers.take(r * EACH, Storage::F32);
+    let matrix = numbers.take(r * r, Storage::F32);
+    let h = numbers.take(prompts * EACH / 4 * c, storage);
+    let filter = numbers.take(9 * c * 4, storage);
+    let bias = numbers.take(4, Storage::F32);
+    let planes = Numbers::new(5).take(3 * EACH, Storage::F32);
+    let eps: Vec<f64> = (0..prompts * EACH)
+        .map(|at| {
+            let (item, y, x, n) = (at / 280, at / 40 % 7, at / 4 % 10, at % 4);
+            let mut sum = f64::from(bias[n]);
+            for (ky, kx) in (0..9).map(|tap| (tap / 3, tap % 3)) {
+                let (Some(y), Some(x)) = ((y + ky).checked_sub(1), (x + kx).checked_sub(1)) else { continue };
+                if y < 7 && x < 10 {
+                    let pixel = &h[((item * 7 + y) * 10 + x) * c..][..c];
+                    let taps = filter[(ky * 3 + kx) * c * 4 + n..].iter().step_by(4);
+                    sum += pixel.iter().zip(taps).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+                }
+            }
+            sum
+        })
+        .collect();
+    let expected = advanced(&before, &eps, &matrix, None, painting.then_some(&planes));
+    let h = tensor(gpu, &[prompts * 2, 7, 10, c], storage, &h);
+    let filter = tensor(gpu, &[3, 3, c, 4], storage, &filter);
+    let bias = tensor(gpu, &[4], Storage::F32, &bias);
+    let registers = tensor(gpu, &[r, 14, 10, 4], Storage::F32, &before);
+    let step = step_of(gpu, prompts, &matrix, r);
+    let repaint = painting.then(|| tensor(gpu, &[3, 14, 10, 4], Storage::F32, &planes));
+    let conv_out = Gemm { bias: Some(&bias), ..convolution(&h, &filter, false, None) };
+    let found = changed(gpu, &registers, || conv_out_step(&conv_out, &step, repaint.as_ref(), &registers));
+    // Nothing is stored in halves.
+    close(&format!("conv_out_step {prompts} of {c}, {storage:?}"), Storage::F32, &found, &expected);
+}
+
+#[test]
+fn the_last_convolution_and_what_follows() {
+    for storage in STORAGES {
+        let options = Options { storage: Some(storage), software: Some(false), ..Options::default() };
+        let on_gpu = pollster::block_on(Gpu::open(options)).expect("an adapter");
+        for gpu in [gpu(storage), on_gpu] {
+            convolved(&gpu, 2, 36, 2, false);
+            convolved(&gpu, 1, 4, 3, false);
+            convolved(&gpu, 5, 20, 7, true);
+        }
+    }
 }
 
 #[test]

@@ -83,8 +83,14 @@ fn a_table_is_not_trusted() {
     let (x, matrix) = (vec![1.0; 4 * 8], vec![0.5; 8 * 12]);
     let (x, matrix) = (tensor(&gpu, &[1, 4, 8], Storage::F32, &x), tensor(&gpu, &[1, 1, 8, 12], Storage::F32, &matrix));
     let problem = gpu.survey(|| gemm(&plain(&x, &matrix))).swap_remove(0).0;
-    for variant in ["", "1×1×1 single", "64×64×16 single /4000000000", "128×128×32 single /3", "64×64×16 single /8"]
-    {
+    for variant in [
+        "",
+        "1×1×1 single",
+        "64×64×16 single /4000000000",
+        "128×128×32 single /3",
+        "64×64×16 single /8",
+        "64×64×32 cooperative",
+    ] {
         let mut table = gpu.table();
         table.variants.insert(problem.clone(), variant.to_string());
         assert!(gpu.use_table(table));

@@ -80,6 +80,7 @@ fn difference(after: Traffic, before: Traffic) -> Traffic {
         read_back: after.read_back - before.read_back,
         dispatches: after.dispatches - before.dispatches,
         submits: after.submits - before.submits,
+        passes: after.passes - before.passes,
         buffers: after.buffers - before.buffers,
         bind_groups: after.bind_groups - before.bind_groups,
     }

@@ -9,7 +9,7 @@ pub const STORAGES: [Storage; 3] = [Storage::F32, Storage::F16, Storage::Packed]
 
 /// The system's adapter; the test fails where there is none.
 pub fn gpu(storage: Storage) -> Gpu {
-    match pollster::block_on(Gpu::open(Options { storage: Some(storage), ..Options::default() })) {
+    match pollster::block_on(Gpu::open(Options { storage: Some(storage), matrices: true, ..Options::default() })) {
         Ok(gpu) => gpu,
         Err(error) => panic!("{}: {error}", error.code.name()),
     }
