@@ -165,3 +165,9 @@ fn scores_count_what_is_right() {
     assert_eq!((failed.concept, failed.failures), (Some(Share { right: 0, of: 10 }), Share { right: 10, of: 10 }));
     assert!(failed.to_string().contains("10 cut"), "{failed}");
 }
+
+#[test]
+fn the_model_is_a_small_download() {
+    let size = std::fs::metadata(root().join("www/demo/shapes.safetensors.gz")).expect("the model").len();
+    assert!(size <= 12_000_000, "{size} bytes");
+}

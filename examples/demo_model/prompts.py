@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """What the demo model is asked to draw when it is measured: writes prompts.json beside this file. Seeded.
 
-    python examples/demo_model/prompts.py
+    python examples/demo_model/prompts.py [--seed 8] [--out examples/demo_model/prompts.json]
+
+Another seed gives other prompts with other noise, which nobody has looked at while anything was chosen.
 
 `attributes`: 240 captions in the phrasings of the training set, named colours and no failures, with what each one asks for. A singular
 noun asks for one shape. `short`: 240 that say one thing or two, of which more are failures. `concepts`: for each concept 40 prompts with a {} where its embedding is called, and the same sentence
 `without` it, where a word that says nothing stands instead.
 """
 
+import argparse
 import json
 import pathlib
 
@@ -75,20 +78,25 @@ def calls(rng):
 
 
 def main():
-    rng = np.random.default_rng([8, 1])
+    args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    args.add_argument("--seed", type=int, default=8)
+    args.add_argument("--out", type=pathlib.Path, default=OUT)
+    args = args.parse_args()
+    first = 0 if args.seed == 8 else 100_000 * args.seed  # of the noise
+    rng = np.random.default_rng([args.seed, 1])
     drawn = (attributes(rng) for _ in range(ATTRIBUTES))
-    asked = [dict(prompt=prompt, seed=1000 + i, asks=asks) for i, (prompt, asks) in enumerate(drawn)]
-    few_words = np.random.default_rng([8, 2])
+    asked = [dict(prompt=prompt, seed=first + 1000 + i, asks=asks) for i, (prompt, asks) in enumerate(drawn)]
+    few_words = np.random.default_rng([args.seed, 2])
     drawn = (short(few_words) for _ in range(SHORT))
-    briefly = [dict(prompt=prompt, seed=6000 + i, asks=asks) for i, (prompt, asks) in enumerate(drawn)]
+    briefly = [dict(prompt=prompt, seed=first + 6000 + i, asks=asks) for i, (prompt, asks) in enumerate(drawn)]
     concepts = []
     for n, (name, means) in enumerate(CONCEPTS.items(), 2):
         drawn = (calls(rng) for _ in range(EACH_CONCEPT))
-        prompts = [dict(**text, seed=1000 * n + i, asks=asks) for i, (text, asks) in enumerate(drawn)]
+        prompts = [dict(**text, seed=first + 1000 * n + i, asks=asks) for i, (text, asks) in enumerate(drawn)]
         concepts.append((dict(name=name, hue=UNNAMED_HUES[means["colour"]][0], means=means), prompts))
     lines = lambda rows: ",\n".join(map(json.dumps, rows))
     sections = [json.dumps(head)[:-1] + ', "prompts": [\n' + lines(prompts) + "\n]}" for head, prompts in concepts]
-    OUT.write_text(
+    args.out.write_text(
         '{\n"negative": ' + json.dumps(f"embedding:{NEGATIVE}")
         + ',\n"attributes": [\n' + lines(asked) + '\n],\n"short": [\n' + lines(briefly) + '\n],\n"concepts": [\n' + ",\n".join(sections) + "\n]\n}\n"
     )

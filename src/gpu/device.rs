@@ -12,6 +12,7 @@ use crate::error::{Code, Error, Result};
 use super::Storage;
 use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
+use super::failure::{from_wgpu, keep_first, no_gpu, no_memory};
 use super::matrices;
 use super::pace::Pace;
 use super::pipeline::{Layout, Present};
@@ -328,34 +329,4 @@ impl Gpu {
 fn is_software_name(name: &str) -> bool {
     let name = name.to_lowercase();
     ["swiftshader", "llvmpipe", "softpipe", "basic render"].iter().any(|known| name.contains(known))
-}
-
-fn no_gpu(reason: &str) -> Error {
-    Error::new(
-        Code::NoGpu,
-        format!(
-            "NO_GPU: no WebGPU adapter was found ({reason}). In a browser: use a current Chrome, Edge, Safari 26 or Firefox with hardware acceleration switched on. Natively: install a Vulkan driver (on Debian `apt-get install mesa-vulkan-drivers` gives one that runs on the CPU)"
-        ),
-    )
-}
-
-fn no_memory() -> Error {
-    let sentence = "the GPU's memory is full: close other tabs and programs, or choose a smaller picture";
-    Error::new(Code::GpuOutOfMemory, sentence)
-}
-
-fn keep_first(slot: &Mutex<Option<Error>>, error: Error) {
-    if let Ok(mut slot) = slot.lock() {
-        slot.get_or_insert(error);
-    }
-}
-
-fn from_wgpu(error: &wgpu::Error) -> Error {
-    match error {
-        wgpu::Error::OutOfMemory { .. } => no_memory(),
-        other => Error::new(
-            Code::GpuValidation,
-            format!("the GPU refused a command (our mistake, please report it): {other}"),
-        ),
-    }
 }

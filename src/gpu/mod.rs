@@ -7,6 +7,7 @@ mod arena;
 mod buffer;
 mod counts;
 mod device;
+mod failure;
 mod launch;
 mod matrices;
 mod pace;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::gpu::{Gpu, Storage, Vendor};
 
-use super::gemm::{Gemm, Geometry, suits};
+use super::gemm::suits;
+use super::product::{Gemm, Geometry};
 use super::tile::{MOST_SLICES, Memory, Tile};
 
 /// Multiplications and additions that are enough to measure a product: those of a convolution of the UNet's at 64×64 latents. The

@@ -2,7 +2,7 @@
 
 use crate::gpu::{Kernel, Tensor, Value};
 
-use super::gemm::Gemm;
+use super::product::Gemm;
 use super::sampler_step::{ROW, step_len};
 
 /// Threads that share a pixel on a GPU: 64×64 latents then have 32 768.

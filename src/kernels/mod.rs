@@ -30,6 +30,7 @@ mod image;
 mod layer_norm;
 mod measured;
 mod pack_weights;
+mod product;
 mod repeat;
 mod rescale_guidance;
 mod sampler_step;
@@ -43,14 +44,13 @@ mod whole_filter;
 
 pub use attention::{Attention, Rows, Seen, Split, attention, attention_on};
 pub use conv_out_step::conv_out_step;
-pub use gemm::{
-    Activation, Gemm, Geometry, Normal, RowBias, Strip, gemm, gemm_measured, gemm_measured_on, gemm_on, matrices,
-};
+pub use gemm::{gemm, gemm_measured, gemm_measured_on, gemm_on, matrices};
 pub use group_norm::{GroupNorm, Moments, group_norm};
 pub use image::{image, image_from_unit};
 pub use layer_norm::layer_norm;
 pub use measured::{Measure, Measured};
 pub use pack_weights::{PackWeights, pack_weights};
+pub use product::{Activation, Gemm, Geometry, Normal, RowBias, Strip};
 pub use repeat::repeat;
 pub use rescale_guidance::{Rescale, rescale_guidance};
 pub use sampler_step::{HEAD, ROW, matrix_offset, sampler_step, step_len};

@@ -7,8 +7,9 @@ use crate::gpu::{Gpu, Preparing, Storage, Tensor};
 
 use super::attention::{Attention, Heads, Rows, Seen, Split, attention_on, guess};
 use super::choice::{Shape, fits};
-use super::gemm::{Activation, Gemm, Geometry, Normal, gemm_on};
+use super::gemm::gemm_on;
 use super::measured::{Measure, Measured, Moments, TILE};
+use super::product::{Activation, Gemm, Geometry, Normal};
 use super::tile::{Memory, Tile};
 
 /// Nothing new is measured after so many seconds: what is left is taken from what is most alike.

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { drop, launch, openPage } from './lib/browser.js';
+import { drop, kept, launch, openPage } from './lib/browser.js';
 import { hub, model } from './lib/hub.js';
 import { DEMO, serve } from './lib/server.js';
 
@@ -24,15 +24,6 @@ after(async () => {
   server?.close();
   far?.close();
 });
-
-// Until what the service worker keeps under a URL is as wanted.
-const kept = (page, url, wanted) => page.evaluate(async ([url, wanted]) => {
-  for (;;) {
-    const response = await caches.match(url);
-    if (response && (wanted === undefined || await response.text() === wanted)) return;
-    await new Promise((resolve) => { setTimeout(resolve, 50); });
-  }
-}, [url, wanted]);
 
 test('with the network off the page opens again, loads a model and makes a picture', async () => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });

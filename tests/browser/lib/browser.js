@@ -75,3 +75,12 @@ export async function screenshot(page, name) {
   await page.evaluate(() => scrollTo(0, 0));
   await page.screenshot({ path: `${OUT}${name}.png`, fullPage: true });
 }
+
+// Until what the page's service worker keeps under a URL is as wanted.
+export const kept = (page, url, wanted) => page.evaluate(async ([url, wanted]) => {
+  for (;;) {
+    const response = await caches.match(url);
+    if (response && (wanted === undefined || await response.text() === wanted)) return;
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+}, [url, wanted]);
