@@ -78,14 +78,15 @@ async fn measure(args: &Args) -> Result<()> {
         ..Params::default()
     };
     gpu.set_measuring(args.tune);
-    if let (true, Some(table)) = (args.tune, Table::load()) {
+    let folder = Table::folder().filter(|_| args.tune);
+    if let Some(table) = folder.as_deref().and_then(|folder| Table::load(folder, &gpu.tuned_for())) {
         gpu.use_table(table);
     }
     let begun = Instant::now();
     let mut generation = sd.start(&params).await?;
     let start = begun.elapsed().as_secs_f64();
-    if args.tune {
-        gpu.table().save().unwrap_or_else(|e| println!("the measurements are not kept: {e}"));
+    if let Some(folder) = &folder {
+        gpu.table().save(folder).unwrap_or_else(|e| println!("the measurements are not kept: {e}"));
     }
     let stats = generation.step_stats().expect("a plan");
     generation.step().await?;

@@ -55,8 +55,9 @@ async fn run(args: &Args) -> Result<()> {
         add_embeddings(&mut sd, folder)?;
     }
 
+    let tables = Table::folder();
     if let Some(gpu) = sd.gpu().filter(|_| !args.no_tune) {
-        if let Some(table) = Table::load() {
+        if let Some(table) = tables.as_deref().and_then(|folder| Table::load(folder, &gpu.tuned_for())) {
             gpu.use_table(table);
         }
         gpu.set_measuring(true);
@@ -92,8 +93,8 @@ async fn run(args: &Args) -> Result<()> {
     let images = generation.images(&sd).await?;
     if let Some(gpu) = sd.gpu() {
         eprintln!("GPU memory: {} MB at most", gpu.peak() / 1_000_000);
-        if known.is_some_and(|known| known != gpu.table()) {
-            gpu.table().save().unwrap_or_else(|e| eprintln!("the measurements are not kept: {e}"));
+        if let Some(folder) = tables.filter(|_| known.is_some_and(|known| known != gpu.table())) {
+            gpu.table().save(&folder).unwrap_or_else(|e| eprintln!("the measurements are not kept: {e}"));
         }
     }
     while sd.hash().await? {}

@@ -40,28 +40,34 @@ impl Table {
 
 #[cfg(not(target_arch = "wasm32"))]
 impl Table {
-    /// Where natively a table is kept: in the user's folder for what can be made again. `None` where there is no such folder.
-    pub fn file() -> Option<std::path::PathBuf> {
+    /// Where natively tables are kept: in the user's folder for what can be made again. `None` where there is no such folder.
+    pub fn folder() -> Option<std::path::PathBuf> {
         let folder =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
         let home = || folder("HOME").map(|home| home.join(".cache"));
         let caches = folder("XDG_CACHE_HOME").or_else(|| folder("LOCALAPPDATA")).or_else(home)?;
-        Some(caches.join("wordbrush").join("tuning.json"))
+        Some(caches.join("wordbrush"))
     }
 
-    /// The table of an earlier run, if there is one.
-    pub fn load() -> Option<Self> {
-        Self::from_json(&std::fs::read_to_string(Self::file()?).ok()?)
+    /// A file for each device.
+    fn file(folder: &std::path::Path, device: &str) -> std::path::PathBuf {
+        use sha2::{Digest, Sha256};
+        let hash: String = Sha256::digest(device).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        folder.join(format!("tuning-{hash}.json"))
     }
 
-    /// Keeps it for the next run, instead of the one before.
+    /// The table of an earlier run on the device ([`Gpu::tuned_for`]), if there is one.
+    pub fn load(folder: &std::path::Path, device: &str) -> Option<Self> {
+        Self::from_json(&std::fs::read_to_string(Self::file(folder, device)).ok()?)
+    }
+
+    /// Keeps it for the next run, instead of the one before; those of other devices stay.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self) -> std::io::Result<()> {
-        let Some(file) = Self::file() else { return Ok(()) };
-        std::fs::create_dir_all(file.parent().unwrap_or(&file))?;
-        std::fs::write(file, self.to_json())
+    pub fn save(&self, folder: &std::path::Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(Self::file(folder, &self.device), self.to_json())
     }
 }
 

@@ -76,6 +76,22 @@ fn attention_is_measured_where_it_is_large() {
     close("tuned", Storage::F32, &run(&gpu, || attention(&large)), &run(&gpu, || attention_on(Split::Rows, &large)));
 }
 
+#[test]
+fn every_device_has_a_table_of_its_own() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("tables");
+    let _ = std::fs::remove_dir_all(&folder);
+    let table = |device: &str, variant: &str| {
+        let variants = [("a problem".to_string(), variant.to_string())].into();
+        Table { device: device.to_string(), variants }
+    };
+    let [one, other] = [table("one", "64×64×16 single"), table("another", "1 rows by teams of 2")];
+    assert_eq!(Table::load(&folder, "one"), None);
+    for table in [&one, &other] {
+        table.save(&folder).expect("a folder to write to");
+    }
+    assert_eq!([Table::load(&folder, "one"), Table::load(&folder, "another")], [Some(one), Some(other)]);
+}
+
 /// A table that names what is no tile shape, or one that does not fit, is no harm: what would be guessed is taken.
 #[test]
 fn a_table_is_not_trusted() {
