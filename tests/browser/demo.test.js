@@ -64,7 +64,7 @@ async function firstExample(page, example, name) {
 
 const readDemo = async () => (await fetch(`${server.url}/www/demo/index.json`)).json();
 
-test('with the network off the first example makes its picture at one click, and the embedding is what makes it', { timeout: 900_000 }, async ({ after }) => {
+test('with the network off the first example makes its picture at one click, and the embedding is what makes it', { timeout: 900_000 }, async (t) => {
   const { page, problems } = await openPage(browser, `${server.url}/www/`, { serviceWorkers: 'allow' });
   await requireWebGPU(page);
   page.setDefaultTimeout(300_000);
@@ -72,7 +72,7 @@ test('with the network off the first example makes its picture at one click, and
   const example = examples[0];
   await screenshot(page, 'demo-opened');
   for (const path of ['pkg/wordbrush_bg.wasm', ...[model, ...embeddings].map(({ file }) => `demo/${file}`)]) await kept(page, `${server.url}/www/${path}`);
-  after(() => server.comeBack());
+  t.after(() => server.comeBack());
   server.goDown();
   await page.reload();
 
@@ -100,9 +100,9 @@ test('with the network off the first example makes its picture at one click, and
   await page.close();
 });
 
-test('without an adapter the first example makes its picture on the CPU', { timeout: 600_000 }, async ({ after }) => {
+test('without an adapter the first example makes its picture on the CPU', { timeout: 600_000 }, async (t) => {
   const onCpu = await launch({ webgpu: false });
-  after(() => onCpu.close());
+  t.after(() => onCpu.close());
   const { page, problems } = await openPage(onCpu, `${server.url}/www/`);
   page.setDefaultTimeout(300_000);
   const { examples } = await readDemo();

@@ -75,7 +75,7 @@ async function opened() {
 const prepared = ({ events }, what) => events.filter((event) => event.type === 'prepare' && event.what === what);
 const begun = ({ done }) => done === 0;
 
-test('a GPU is measured, its kernels are compiled in the background, and the picture is the same', { timeout: 1_600_000 }, async ({ after }) => {
+test('a GPU is measured, its kernels are compiled in the background, and the picture is the same', { timeout: 1_600_000 }, async (t) => {
   const { page: usual } = await opened();
   const software = await usual.evaluate(async () => picture(await load()));
   await usual.close();
@@ -83,7 +83,7 @@ test('a GPU is measured, its kernels are compiled in the background, and the pic
   assert.equal(prepared(software, 'kernels').filter(begun).length, 3, 'the text encoder, the UNet and the VAE have kernels');
 
   server.made.set('/pkg/worker.js', faultyWorker({ info: HARDWARE }));
-  after(() => server.made.delete('/pkg/worker.js'));
+  t.after(() => server.made.delete('/pkg/worker.js'));
   const { page, problems } = await opened();
   const { found, adapter, table } = await page.evaluate(async (text) => {
     const { keepMeasurements } = await import('/pkg/store/measurements.js');

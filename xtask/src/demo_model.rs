@@ -8,7 +8,7 @@ const SCRIPTS: &str = "examples/demo_model";
 /// Makes `target/demo-model/venv` where it is missing, then runs `make.py` with `arguments`; both go on where they were.
 pub fn train(arguments: &[String]) -> Outcome {
     let python = tools::ensure_python_packages("target/demo-model/venv", &format!("{SCRIPTS}/requirements.txt"))?;
-    println!("Training takes a little over two hours on two idle CPU cores, or minutes on an NVIDIA GPU.");
+    println!("Training takes about two hours and a half on two idle CPU cores, or minutes on an NVIDIA GPU.");
     println!("Ctrl+C stops it, the same command goes on.");
     let script = format!("{SCRIPTS}/make.py");
     let mut make = tools::command(&python, &[&script]);
