@@ -1,6 +1,6 @@
 //! Where the time of a picture goes, kernel by kernel.
 //!
-//! `cargo xtask bench --profile [--model FILE] [--size 128] [--steps 4] [--dtype f16] [--kernels gpu|software]` prints a table and
+//! `cargo xtask bench --profile [--model FILE] [--size 128] [--steps 4] [--dtype f16] [--kernels gpu|software] [--matrices]` prints a table and
 //! writes `target/profile.html`, the same as a picture: what the page shows with `?profile`. Without a model it is the page's own.
 
 #[path = "../tests/support/demo.rs"]
@@ -35,6 +35,9 @@ struct Args {
     /// gpu or software: which kernels, whatever the adapter is.
     #[arg(long)]
     kernels: Option<String>,
+    /// On the adapter's matrix units too.
+    #[arg(long)]
+    matrices: bool,
     /// Cargo passes this to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -60,6 +63,7 @@ async fn measure(args: &Args) -> Result<(String, Vec<Timed>)> {
     let options = Options {
         storage: args.dtype.as_ref().and_then(|name| storages.into_iter().find(|storage| storage.name() == name)),
         software: args.kernels.as_ref().map(|kernels| kernels == "software"),
+        matrices: args.matrices,
         ..Options::default()
     };
     let mut sd = match &args.model {

@@ -1,6 +1,6 @@
 //! What a denoising step and a decoding cost: counts, and how fast this adapter does them.
 //!
-//! `cargo xtask bench -- --model FILE [--size 512] [--steps 2] [--dtype f16] [--kernels gpu|software]`
+//! `cargo xtask bench -- --model FILE [--size 512] [--steps 2] [--dtype f16] [--kernels gpu|software] [--matrices]`
 //! prints a line of JSON; `benches/RESULTS.md` keeps them. `benches/full_size.py` writes a model to measure with.
 
 use std::path::Path;
@@ -32,6 +32,9 @@ struct Args {
     /// gpu or software: which kernels, whatever the adapter is.
     #[arg(long)]
     kernels: Option<String>,
+    /// On the adapter's matrix units too.
+    #[arg(long)]
+    matrices: bool,
     /// Bring previews in blocks of six steps, between blocks without, and tell both times: take 40 steps or so.
     #[arg(long)]
     preview: bool,
@@ -60,6 +63,7 @@ async fn measure(args: &Args) -> Result<()> {
     let options = Options {
         storage: args.dtype.as_ref().and_then(|name| storage.clone().find(|storage| storage.name() == name)),
         software: args.kernels.as_ref().map(|kernels| kernels == "software"),
+        matrices: args.matrices,
         ..Options::default()
     };
     let source: Rc<dyn Source> = Rc::new(DiskSource::open(Path::new(&args.model), "model.safetensors")?);

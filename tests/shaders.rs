@@ -1,7 +1,7 @@
 //! Every variant of every kernel through naga, without a GPU: shaders are compiled lazily, and a broken one could
 //! slip through the other tests. Tint sees the same text in the browser tests.
 
-use wordbrush::gpu::{Storage, Value, header, without};
+use wordbrush::gpu::{Storage, Value, header, unrolled, without};
 use wordbrush::kernels::{Memory, Tile, matrices};
 
 /// What wgpu alone knows, and no browser: such a text is not given to Tint.
@@ -87,6 +87,7 @@ fn kernels() -> Vec<Kernel> {
                 ("ROWS", tile.rows),
                 ("COLUMNS", tile.columns),
                 ("DEPTH", tile.depth),
+                ("TEAMS", tile.teams),
                 ("SLICES", tile.slices),
                 ("SIDE", side),
                 ("KERNEL", kernel),
@@ -120,7 +121,7 @@ fn kernels() -> Vec<Kernel> {
         product(reduce, &["BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"], Tile { slices: 3, ..Tile::SQUARE }, kind);
     }
     // The other tile shapes differ in numbers alone: one product each, and one in slices.
-    for (tile, kind) in Tile::SHARED.into_iter().skip(1).zip(products.into_iter().cycle()) {
+    for (tile, kind) in Tile::SHARED.into_iter().skip(1).chain(Tile::TEAMED).zip(products.into_iter().cycle()) {
         product(tiled, &["TWO_INPUTS"], tile, kind);
     }
     for tile in Tile::WINOGRAD {
@@ -135,7 +136,8 @@ fn kernels() -> Vec<Kernel> {
     ];
     for files in attentions {
         for (d4, each, team) in [(1, 1, 1), (10, 2, 1), (20, 1, 2), (40, 2, 4)] {
-            let constants = [("D4", d4), ("KEYS", 8), ("EACH", each), ("TEAM", team)];
+            let own = if files[1] == "attention_wide.wgsl" { u32::div_ceil(d4, 64) } else { d4 / team };
+            let constants = [("D4", d4), ("KEYS", 8), ("EACH", each), ("TEAM", team), ("OWN", own)];
             let constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
             kernels.push(Kernel {
                 name: files[1],
@@ -237,7 +239,7 @@ fn trimmed(body: &str, constants: &Values) -> String {
     };
     let number = |line: &str| line.split("@binding(").nth(1)?.split(')').next()?.parse::<usize>().ok();
     let absent: Vec<usize> = body.lines().filter(gone).filter_map(number).collect();
-    without(body, |binding| absent.contains(&binding))
+    without(&unrolled(body, constants), |binding| absent.contains(&binding))
 }
 
 fn check(text: &str) -> Result<(), String> {

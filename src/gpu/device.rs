@@ -20,6 +20,7 @@ use super::prepare::Listener;
 use super::profile::Profiler;
 use super::record::Recording;
 use super::subgroups;
+use super::trust;
 use super::tuning::Tuning;
 use super::vendor::Vendor;
 
@@ -156,7 +157,7 @@ impl Gpu {
         };
         if described.matrices.is_some() {
             wanted.required_features |= matrices::FEATURES;
-            wanted.experimental_features = matrices::experiment();
+            wanted.experimental_features = trust::experiment();
         }
         let (device, queue) = adapter.request_device(&wanted).await.map_err(|e| no_gpu(&e.to_string()))?;
         if let Some((vendor, model)) = Vendor::told_by(&device) {

@@ -25,11 +25,3 @@ fn side(offered: &wgpu::CooperativeMatrixProperties) -> Option<u32> {
     let halves = ab_type == wgpu::CooperativeScalarType::F16 && cr_type == wgpu::CooperativeScalarType::F32;
     (halves && m_size == n_size && n_size == k_size).then_some(m_size)
 }
-
-/// wgpu's word for it that features may be used whose shaders it does not yet check fully. Ours are its own text, not a page's: the only
-/// one that uses the feature is `gemm_cooperative.wgsl`.
-#[allow(unsafe_code, reason = "wgpu has no other way to say so")]
-pub(super) fn experiment() -> wgpu::ExperimentalFeatures {
-    // SAFETY: what is asked for is to know of it, and to report what turns up.
-    unsafe { wgpu::ExperimentalFeatures::enabled() }
-}

@@ -20,7 +20,9 @@ mod shader;
 mod subgroups;
 mod tensor;
 mod timing;
+mod trust;
 mod tuning;
+mod unroll;
 mod vendor;
 
 pub use counts::{Counted, Dispatch, Traffic};
@@ -35,4 +37,5 @@ pub use record::Kernel;
 pub use shader::{Value, header, without};
 pub use tensor::{Storage, Tensor};
 pub use tuning::Table;
+pub use unroll::unrolled;
 pub use vendor::Vendor;

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::Gpu;
 use super::record::Call;
+use super::trust;
 
 /// Which of a kernel's bindings are there.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -76,7 +77,7 @@ impl Gpu {
 /// A kernel's text on its way to the device.
 pub(super) fn module(device: &wgpu::Device, name: &str, source: &str) -> wgpu::ShaderModule {
     let source = wgpu::ShaderSource::Wgsl(source.into());
-    device.create_shader_module(wgpu::ShaderModuleDescriptor { label: Some(name), source })
+    trust::module(device, wgpu::ShaderModuleDescriptor { label: Some(name), source })
 }
 
 /// The kernel compiled.

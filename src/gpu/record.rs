@@ -11,6 +11,7 @@ use super::pipeline::{Layout, Present};
 use super::plan::{Buffers, Command, Plan, Ready, Stats};
 use super::shader::{self, Header, Value};
 use super::tensor::{Inner, Place, Storage, Tensor, View};
+use super::unroll::unrolled;
 
 /// One call of a kernel.
 ///
@@ -118,7 +119,7 @@ impl Gpu {
         let bake = kernel.params.is_empty() || !(kernel.uniform || self.inner.adapter.software);
         let bindings = kernel.read.len() + kernel.write.len();
         let absent = |binding: usize| tensors().nth(binding).is_some_and(Option::is_none);
-        let body = shader::without(&kernel.wgsl.concat(), absent);
+        let body = shader::without(&unrolled(&kernel.wgsl.concat(), kernel.constants), absent);
         let workgroups = kernel.workgroups.map(|groups| groups as u32);
         let cut = Cut::new(&body, workgroups, kernel.flops, self.inner.pace.get().least());
         let header = Header {

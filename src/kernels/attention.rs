@@ -257,6 +257,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
             ("KEYS", tile.into()),
             ("EACH", rows_each.into()),
             ("TEAM", team.into()),
+            ("OWN", if split == Split::Wide { d4.div_ceil(64) } else { d4 / team }.into()),
         ],
         params: &[
             ("q_items", q_items.into()),

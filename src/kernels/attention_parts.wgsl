@@ -8,7 +8,7 @@ fn share_scores(query: ptr<function, Own>, t: u32) {
   }
   for (var four = 0u; four < FOURS; four++) {
     let score = dots(query, four, t % TEAM);
-    for (var r = 0u; r < EACH; r++) {
+    @unroll for (var r = 0u; r < EACH; r++) {
       parts[(r * FOURS + four) * 64u + t] = score[r];
     }
   }
@@ -21,8 +21,8 @@ fn scores(query: ptr<function, Own>, four: u32, t: u32) -> Scores {
     return dots(query, four, 0u);
   }
   var score: Scores;
-  for (var r = 0u; r < EACH; r++) {
-    for (var i = 0u; i < TEAM; i++) {
+  @unroll for (var r = 0u; r < EACH; r++) {
+    @unroll for (var i = 0u; i < TEAM; i++) {
       score[r] += parts[(r * FOURS + four) * 64u + t / TEAM * TEAM + i];
     }
   }

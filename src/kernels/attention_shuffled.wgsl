@@ -7,7 +7,7 @@ fn share_scores(query: ptr<function, Own>, t: u32) {}
 // Scores of the tile's keys 4·four … 4·four + 3.
 fn scores(query: ptr<function, Own>, four: u32, t: u32) -> Scores {
   var score = dots(query, four, t % TEAM);
-  for (var r = 0u; r < EACH; r++) {
+  @unroll for (var r = 0u; r < EACH; r++) {
     score[r] += subgroupShuffleXor(score[r], 1u);
     if (TEAM > 2u) {
       score[r] += subgroupShuffleXor(score[r], 2u);

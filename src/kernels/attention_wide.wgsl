@@ -1,7 +1,5 @@
 // For wide heads (the VAE's single head of 512), whose rows do not fit a thread's registers. A workgroup computes
-// four query rows: for the scores a thread owns a key, for the sum it owns columns.
-
-const OWN: u32 = (D4 + 63u) / 64u;
+// four query rows: for the scores a thread owns a key, for the sum it owns every 64th vector of columns, OWN of them.
 
 var<workgroup> query: array<vec4<f32>, 4u * D4>;    // (4 rows, D)
 var<workgroup> score: array<vec4<f32>, 64>;         // (64 keys), one lane per row
@@ -40,14 +38,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let fade = exp(largest - top);
     largest = top;
     total *= fade;
-    for (var i = 0u; i < 4u * OWN; i++) {
-      sum[i] *= fade[i / OWN];
+    @unroll for (var r = 0u; r < 4u; r++) {
+      @unroll for (var o = 0u; o < OWN; o++) {
+        sum[r * OWN + o] *= fade[r];
+      }
     }
     for (var j = 0u; j < 64u && start + j < all; j++) {
       let weight = select(vec4<f32>(), exp(score[j] - top), vec4<u32>(start + j) < mine);
       total += weight;
       let v0 = v_at(b, start + j, head);
-      for (var o = 0u; o < OWN; o++) {
+      @unroll for (var o = 0u; o < OWN; o++) {
         let column = t + o * 64u;
         if (column < D4) {
           let x = load4(v[v0 + column]);
@@ -59,11 +59,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       }
     }
   }
-  for (var i = 0u; i < 4u * OWN; i++) {
-    let r = i / OWN;
-    let column = t + i % OWN * 64u;
-    if (row + r < p.queries && column < D4) {
-      out[out_at(b, row + r, head) + column] = store_out(sum[i] / total[r]);
+  @unroll for (var r = 0u; r < 4u; r++) {
+    @unroll for (var o = 0u; o < OWN; o++) {
+      let column = t + o * 64u;
+      if (row + r < p.queries && column < D4) {
+        out[out_at(b, row + r, head) + column] = store_out(sum[r * OWN + o] / total[r]);
+      }
     }
   }
 }

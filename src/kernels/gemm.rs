@@ -272,7 +272,7 @@ impl Problem {
 }
 
 /// `side` is that of the adapter's matrices.
-fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 18] {
+fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 19] {
     let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
     let measure: usize = match moments.map(|moments| moments.of) {
         None => 0,
@@ -286,6 +286,7 @@ fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) ->
         ("STORED", (tile.memory == Memory::Stored).into()),
         ("SLICES", tile.slices.into()),
         ("SIDE", side.into()),
+        ("TEAMS", tile.teams.into()),
         ("KERNEL", kernel.into()),
         ("PHASES", phases.into()),
         ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),

@@ -1,11 +1,15 @@
 // What the tile shapes through workgroup memory share: every 64 threads compute a part of 64 rows by 64 columns, of which a thread
-// finishes eight rows of eight columns. How the product itself is made, and where `put_lane` keeps a vector of each thread,
+// finishes eight rows of eight columns. Where a product has too few tiles to keep a device busy, TEAMS teams of as many threads each sum
+// their own part of every chunk's k; then there are few workgroups whose loads could hide behind each other's products, so that
+// the next chunk is on its way AHEAD of the products with this one. How the product itself is made, and where `put_lane` keeps a vector of each thread,
 // is in the file of the shape.
 
-const THREADS: u32 = ROWS * COLUMNS / 64u;
+const MEMBERS: u32 = ROWS * COLUMNS / 64u;  // threads of a team
+const THREADS: u32 = MEMBERS * TEAMS;
 const CHUNK: u32 = DEPTH / 4u;     // vectors of k in a chunk
 const WIDTH: u32 = COLUMNS / 4u;   // vectors of columns
-const A_LOADS: u32 = ROWS * CHUNK / THREADS;   // 2, 4 or 8 vectors that a thread brings of a chunk
+const AHEAD: bool = TEAMS > 1u;
+const A_LOADS: u32 = ROWS * CHUNK / THREADS;   // 1, 2, 4 or 8 vectors that a thread brings of a chunk
 const W_LOADS: u32 = DEPTH * WIDTH / THREADS;  // the same
 
 // Mean and scale of the input's rows. Two where there are none: what follows then begins at a multiple of 16 bytes, as matrix units want.
@@ -65,7 +69,9 @@ fn pixels_under(t: u32, rows: Rows, tap: u32) -> Pixels {
   let kx = tap % KERNEL;
   var at: Pixels;
   at.at0 = pixel(rows.first + row_of(t, 0u), rows, ky, kx);
-  at.at1 = pixel(rows.first + row_of(t, 1u), rows, ky, kx);
+  if (A_LOADS > 1u) {
+    at.at1 = pixel(rows.first + row_of(t, 1u), rows, ky, kx);
+  }
   if (A_LOADS > 2u) {
     at.at2 = pixel(rows.first + row_of(t, 2u), rows, ky, kx);
     at.at3 = pixel(rows.first + row_of(t, 3u), rows, ky, kx);
@@ -85,7 +91,9 @@ struct Loads { v0: elem4, v1: elem4, v2: elem4, v3: elem4, v4: elem4, v5: elem4,
 fn load_a(at: Pixels, c: u32) -> Loads {
   var x: Loads;
   x.v0 = fetch_a(at.at0, c);
-  x.v1 = fetch_a(at.at1, c);
+  if (A_LOADS > 1u) {
+    x.v1 = fetch_a(at.at1, c);
+  }
   if (A_LOADS > 2u) {
     x.v2 = fetch_a(at.at2, c);
     x.v3 = fetch_a(at.at3, c);
@@ -106,7 +114,9 @@ fn load_w(t: u32, rows: Rows, tap: u32, c0: u32, n0: u32) -> Loads {
   let depth = (channels - c0) * 4u;
   var x: Loads;
   x.v0 = fetch_w(t, 0u, first, depth, n0);
-  x.v1 = fetch_w(t, 1u, first, depth, n0);
+  if (W_LOADS > 1u) {
+    x.v1 = fetch_w(t, 1u, first, depth, n0);
+  }
   if (W_LOADS > 2u) {
     x.v2 = fetch_w(t, 2u, first, depth, n0);
     x.v3 = fetch_w(t, 3u, first, depth, n0);
@@ -124,7 +134,9 @@ fn load_w(t: u32, rows: Rows, tap: u32, c0: u32, n0: u32) -> Loads {
 fn put_chunk(t: u32, c: u32, from_a: Loads, from_w: Loads) {
   workgroupBarrier();
   put_a(t, 0u, c, from_a.v0);
-  put_a(t, 1u, c, from_a.v1);
+  if (A_LOADS > 1u) {
+    put_a(t, 1u, c, from_a.v1);
+  }
   if (A_LOADS > 2u) {
     put_a(t, 2u, c, from_a.v2);
     put_a(t, 3u, c, from_a.v3);
@@ -136,7 +148,9 @@ fn put_chunk(t: u32, c: u32, from_a: Loads, from_w: Loads) {
     put_a(t, 7u, c, from_a.v7);
   }
   put_w(t, 0u, from_w.v0);
-  put_w(t, 1u, from_w.v1);
+  if (W_LOADS > 1u) {
+    put_w(t, 1u, from_w.v1);
+  }
   if (W_LOADS > 2u) {
     put_w(t, 2u, from_w.v2);
     put_w(t, 3u, from_w.v3);
@@ -259,6 +273,11 @@ fn steps_of(slice: u32, steps: u32) -> Steps {
   let each = (steps + SLICES - 1u) / SLICES;
   let first = min(slice * each, steps);
   return Steps(first, min(first + each, steps));
+}
+
+// The first of a thread's rows in its tile, as the first team's: the others have none, or rather such as no product has.
+fn finished_by_first(t: u32, y: u32) -> u32 {
+  return select(1u << 28u, y, t < MEMBERS);
 }
 
 // Everything that follows the product: `y` is the thread's first row of the tile, `n0` the first vector of its part.

@@ -1,5 +1,5 @@
 // Through workgroup memory. Every 64 threads compute a part of 64 rows by 64 columns, a thread eight by eight; a workgroup
-// has one, two or four such parts. Each chunk of DEPTH k passes through workgroup memory, from which every number is read
+// has one, two or four such parts, and where it has teams each of them all of these. Each chunk of DEPTH k passes through workgroup memory, from which every number is read
 // eight times in each part. With SLICES a workgroup sums only some of the chunks, and `gemm_reduce.wgsl` does the rest.
 
 const A_STRIDE: u32 = CHUNK + 1u;  // one more than needed: rows then fall into different banks
@@ -14,8 +14,8 @@ var<workgroup> tile_a: array<vec4<f32>, select(A_SIZE, 1u, STORED_A)>;
 var<workgroup> stored_a: array<elem4, select(1u, A_SIZE, STORED_A)>;
 var<workgroup> tile_w: array<vec4<f32>, select(W_SIZE, 1u, STORED)>;
 var<workgroup> stored_w: array<elem4, select(1u, W_SIZE, STORED)>;
-// One number of every thread, for the statistics; in `tile_w` where that is large enough.
-var<workgroup> lanes: array<vec4<f32>, select(1u, THREADS, STORED && MEASURE != 0u)>;
+// A vector of every thread, for the statistics and for the sums of teams; in `tile_w` where that is large enough.
+var<workgroup> lanes: array<vec4<f32>, select(1u, THREADS, STORED && (MEASURE != 0u || TEAMS > 1u))>;
 
 fn put_a(t: u32, i: u32, c: u32, value: elem4) {
   let row = row_of(t, i);
@@ -72,6 +72,21 @@ fn get_lane(at: u32) -> vec4<f32> {
   return tile_w[at];
 }
 
+// What all teams together have of a vector.
+fn over_teams(t: u32, value: vec4<f32>) -> vec4<f32> {
+  if (TEAMS == 1u) {
+    return value;
+  }
+  workgroupBarrier();
+  put_lane(t, value);
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  @unroll for (var i = 0u; i < TEAMS; i++) {
+    sum += get_lane(t % MEMBERS + i * MEMBERS);
+  }
+  return sum;
+}
+
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
   let slice = select(0u, group.z, SLICES > 1u);
@@ -82,7 +97,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let chunks = (channels + CHUNK - 1u) / CHUNK;
   let steps = steps_of(slice, KERNEL * KERNEL * chunks);
   // What a thread computes: row `y` of its part and every eighth after it, vectors `n` and n + 1.
-  let part = t / 64u;
+  let part = t % MEMBERS / 64u;
   let y = part / (COLUMNS / 64u) * 64u + t % 64u / 8u;
   let part_n = part % (COLUMNS / 64u) * 16u;
   if (NORMAL) {
@@ -95,17 +110,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var r40 = vec4<f32>(); var r41 = vec4<f32>(); var r50 = vec4<f32>(); var r51 = vec4<f32>();
   var r60 = vec4<f32>(); var r61 = vec4<f32>(); var r70 = vec4<f32>(); var r71 = vec4<f32>();
   var at: Pixels;
+  var loaded_a: Loads;
+  var loaded_w: Loads;
+  if (AHEAD) {
+    let c0 = steps.first % chunks * CHUNK;
+    at = pixels_under(t, rows, steps.first / chunks);
+    loaded_a = load_a(at, c0 + t % CHUNK);
+    loaded_w = load_w(t, rows, steps.first / chunks, c0, n0);
+  }
   for (var step = steps.first; step < steps.last; step++) {
-    let tap = step / chunks;
-    let c0 = step % chunks * CHUNK;
-    if (c0 == 0u || step == steps.first) {
-      at = pixels_under(t, rows, tap);
+    let c = step % chunks * CHUNK + t % CHUNK;
+    if (!AHEAD) {
+      // Loads go out before the barrier, so that they overlap with the last products.
+      let tap = step / chunks;
+      let c0 = step % chunks * CHUNK;
+      if (c0 == 0u || step == steps.first) {
+        at = pixels_under(t, rows, tap);
+      }
+      loaded_a = load_a(at, c);
+      loaded_w = load_w(t, rows, tap, c0, n0);
     }
-    // Loads go out before the barrier, so that they overlap with the last products.
-    let c = c0 + t % CHUNK;
-    let loaded_a = load_a(at, c);
-    put_chunk(t, c, loaded_a, load_w(t, rows, tap, c0, n0));
-    for (var q = 0u; q < CHUNK; q++) {
+    put_chunk(t, c, loaded_a, loaded_w);
+    if (AHEAD && step + 1u < steps.last) {
+      let tap = (step + 1u) / chunks;
+      let c0 = (step + 1u) % chunks * CHUNK;
+      if (c0 == 0u) {
+        at = pixels_under(t, rows, tap);
+      }
+      loaded_a = load_a(at, c0 + t % CHUNK);
+      loaded_w = load_w(t, rows, tap, c0, n0);
+    }
+    // A team's vectors of k.
+    let q0 = t / MEMBERS * (CHUNK / TEAMS);
+    for (var q = q0; q < q0 + CHUNK / TEAMS; q++) {
       let b = 4u * q * W_STRIDE + part_n + t % 8u;
       let w00 = get_w(b);                    let w01 = get_w(b + 8u);
       let w10 = get_w(b + W_STRIDE);         let w11 = get_w(b + W_STRIDE + 8u);
@@ -138,6 +175,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
   }
 
-  let sums = Sums(r00, r01, r10, r11, r20, r21, r30, r31, r40, r41, r50, r51, r60, r61, r70, r71);
-  finish_part(t, sums, rows, slice, y, n0 + part_n);
+  var sums = Sums(r00, r01, r10, r11, r20, r21, r30, r31, r40, r41, r50, r51, r60, r61, r70, r71);
+  if (TEAMS > 1u) {
+    @unroll for (var i = 0u; i < 16u; i++) {
+      sums[i] = over_teams(t, sums[i]);
+    }
+  }
+  finish_part(t, sums, rows, slice, finished_by_first(t, y), n0 + part_n);
 }

@@ -31,6 +31,8 @@ pub struct Tile {
     pub depth: usize,
     /// What workgroup memory holds.
     pub memory: Memory,
+    /// Teams of threads in a workgroup, each of which sums a part of every `depth` k: where a product has too few tiles for the device.
+    pub teams: usize,
     /// Parts of k that are summed by different workgroups, and added up by a dispatch that has the epilogue. 1 for none.
     pub slices: usize,
 }
@@ -40,9 +42,9 @@ pub(super) const MOST_SLICES: usize = 8;
 
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
-    pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, slices: 1 };
+    pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
     /// What runs on every GPU and with every epilogue within WebGPU's default limits.
-    pub const SQUARE: Tile = Tile { rows: 64, columns: 64, depth: 16, memory: Memory::Single, slices: 1 };
+    pub const SQUARE: Tile = Tile { rows: 64, columns: 64, depth: 16, memory: Memory::Single, teams: 1, slices: 1 };
     /// Those with workgroup memory: eight rows by eight columns per thread.
     pub const SHARED: [Tile; 11] = [
         Tile::SQUARE,
@@ -58,20 +60,29 @@ impl Tile {
         Tile { rows: 128, columns: 128, depth: 32, memory: Memory::Stored, ..Tile::SQUARE },
     ];
 
+    /// The same in teams: two or four times as many threads for as many sums.
+    pub const TEAMED: [Tile; 3] = [
+        Tile { teams: 4, ..Tile::SQUARE },
+        Tile { depth: 32, teams: 2, ..Tile::SQUARE },
+        Tile { depth: 32, memory: Memory::Stored, teams: 4, ..Tile::SQUARE },
+    ];
+
     /// Winograd's F(2×2, 3×3), which multiplies 16 times where the others multiply 36 times: for filters of 3×3 over pictures of
     /// an even number of rows and columns.
     pub const WINOGRAD: [Tile; 2] = [
-        Tile { rows: 128, columns: 32, depth: 4, memory: Memory::Transformed, slices: 1 },
-        Tile { rows: 128, columns: 32, depth: 8, memory: Memory::Transformed, slices: 1 },
+        Tile { rows: 128, columns: 32, depth: 4, memory: Memory::Transformed, teams: 1, slices: 1 },
+        Tile { rows: 128, columns: 32, depth: 8, memory: Memory::Transformed, teams: 1, slices: 1 },
     ];
 
     /// On matrix units, where the adapter has them ([`Adapter::matrices`](crate::gpu::Adapter::matrices)) and numbers are stored as
     /// halves.
-    pub const COOPERATIVE: [Tile; 4] = [
+    pub const COOPERATIVE: [Tile; 6] = [
         Tile { depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
         Tile { rows: 128, depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
         Tile { rows: 128, columns: 128, memory: Memory::Cooperative, ..Tile::SQUARE },
         Tile { rows: 128, columns: 128, depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
+        Tile { depth: 32, memory: Memory::Cooperative, teams: 2, ..Tile::SQUARE },
+        Tile { depth: 64, memory: Memory::Cooperative, teams: 4, ..Tile::SQUARE },
     ];
 
     /// Threads of a workgroup.
@@ -79,7 +90,7 @@ impl Tile {
         match self.memory {
             Memory::None => 64,
             Memory::Transformed => 256,
-            Memory::Single | Memory::Stored | Memory::Cooperative => self.rows * self.columns / 64,
+            Memory::Single | Memory::Stored | Memory::Cooperative => self.rows * self.columns / 64 * self.teams,
         }
     }
 
@@ -105,7 +116,7 @@ impl Tile {
     /// What [`to_string`](fmt::Display) made; `None` for what is no tile shape with workgroup memory.
     pub fn named(name: &str) -> Option<Tile> {
         let (shape, slices) = name.split_once(" /").unwrap_or((name, "1"));
-        let mut shapes = Tile::SHARED.into_iter().chain(Tile::WINOGRAD).chain(Tile::COOPERATIVE);
+        let mut shapes = Tile::SHARED.into_iter().chain(Tile::TEAMED).chain(Tile::WINOGRAD).chain(Tile::COOPERATIVE);
         let tile = shapes.find(|tile| tile.to_string() == shape)?;
         let most = if tile.memory == Memory::Transformed { 1 } else { MOST_SLICES };
         let slices = slices.parse().ok().filter(|slices| (1..=most).contains(slices))?;
@@ -118,7 +129,7 @@ impl Tile {
     }
 }
 
-/// As in `128×64×16 stored /4`.
+/// As in `128×64×16 stored /4` and `64×64×16 single by 4`.
 impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let memory = match self.memory {
@@ -129,6 +140,9 @@ impl fmt::Display for Tile {
             Memory::Cooperative => "cooperative",
         };
         write!(f, "{}×{}×{} {memory}", self.rows, self.columns, self.depth)?;
+        if self.teams > 1 {
+            write!(f, " by {}", self.teams)?;
+        }
         if self.slices > 1 { write!(f, " /{}", self.slices) } else { Ok(()) }
     }
 }

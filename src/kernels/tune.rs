@@ -6,14 +6,17 @@ use crate::error::Result;
 use crate::gpu::{Gpu, Preparing, Storage, Tensor};
 
 use super::attention::{Attention, Heads, Rows, Seen, Split, attention_on, guess};
-use super::choice::{Shape, fits};
+use super::choice::{Shape, TEAMWORK, fits};
 use super::gemm::gemm_on;
 use super::measured::{Measure, Measured, Moments, TILE};
 use super::product::{Activation, Gemm, Geometry, Normal};
 use super::tile::{Memory, Tile};
 
 /// Nothing new is measured after so many seconds: what is left is taken from what is most alike.
-const SECONDS: f64 = 3.0;
+const SECONDS: f64 = 5.0;
+
+/// A device that waited for its shaders is kept busy for so long before anything is measured on it.
+const WARM: f64 = 0.03;
 
 /// Slices that are tried, where one product does not fill the device.
 const SLICES: [usize; 3] = [2, 4, 8];
@@ -71,8 +74,11 @@ async fn measure(gpu: &Gpu, problems: Vec<(String, u64)>) -> Result<()> {
 async fn fastest_of<T: Copy>(gpu: &Gpu, variants: &[T], record: impl Fn(T), in_time: impl Fn() -> bool) -> Result<T> {
     gpu.prepare_silently(|| variants.iter().for_each(|&variant| record(variant))).await?;
     let mut best = (f64::INFINITY, variants[0]);
-    for &variant in variants {
+    for (i, &variant) in variants.iter().enumerate() {
         let (plan, ()) = gpu.record("tune", || record(variant));
+        if i == 0 {
+            gpu.warm(&plan, WARM).await?;
+        }
         let seconds = gpu.seconds(&plan, 2.0 * best.0).await?;
         if seconds < best.0 {
             best = (seconds, variant);
@@ -110,9 +116,17 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
     let memories = |tile: &Tile| tile.memory == Memory::Single || gpu.storage() == Storage::F16;
     let mut tiles: Vec<Tile> = Tile::SHARED.into_iter().filter(memories).collect();
     let [m, n, k] = shape.sizes();
-    if m.div_ceil(64) * n.div_ceil(64) <= FEW_PARTS && k >= DEEP {
+    let parts = m.div_ceil(64) * n.div_ceil(64);
+    if parts <= 2 * FEW_PARTS && k >= TEAMWORK && shape.flops() >= LARGE {
+        tiles.extend(Tile::TEAMED.into_iter().filter(memories));
+    }
+    if parts <= FEW_PARTS && k >= DEEP {
         tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::SQUARE }));
+        if shape.flops() >= LARGE {
+            tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::TEAMED[0] }));
+        }
         tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::COOPERATIVE[0] }));
+        tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::COOPERATIVE[5] }));
     }
     if shape.suits_winograd() && shape.flops() >= LARGE {
         tiles.extend(Tile::WINOGRAD);

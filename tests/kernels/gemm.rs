@@ -53,7 +53,7 @@ const STEP: usize = 2;
 /// Every tile shape that differs from the others on a device of this storage.
 pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
     let differs = |tile: &Tile| tile.memory != Memory::Stored || gpu.storage() != Storage::F32;
-    let all: Vec<Tile> = Tile::SHARED.into_iter().filter(differs).collect();
+    let all: Vec<Tile> = Tile::SHARED.into_iter().chain(Tile::TEAMED).filter(differs).collect();
     assert!(
         all.iter().all(|tile| tile.fits(gpu.storage(), gpu.workgroup_memory())),
         "this adapter has too little memory"
@@ -71,12 +71,17 @@ pub fn cooperative(gpu: &Gpu) -> Vec<Tile> {
 }
 
 /// One of each kind of them: where it is the epilogue that is looked at.
-pub const FEW: [Tile; 3] =
-    [Tile::DIRECT, Tile::SQUARE, Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE }];
+pub const FEW: [Tile; 4] = [
+    Tile::DIRECT,
+    Tile::SQUARE,
+    Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE },
+    Tile::TEAMED[0],
+];
 
-/// The same with one on matrix units, where the device has them.
+/// The same with two on matrix units, where the device has them: without teams and with.
 pub fn few(gpu: &Gpu) -> Vec<Tile> {
-    FEW.into_iter().chain(cooperative(gpu).into_iter().take(1)).collect()
+    let cooperative = cooperative(gpu);
+    FEW.into_iter().chain(cooperative.first().copied()).chain(cooperative.last().copied()).collect()
 }
 
 /// One in slices of each kind.
@@ -262,7 +267,12 @@ fn winograd() {
 fn slices_are_added_up() {
     for storage in STORAGES {
         let gpu = gpu(storage);
-        let tiles = [in_slices(&gpu, 2), in_slices(&gpu, 7), vec![Tile { slices: 3, ..FEW[2] }]].concat();
+        let tiles = [
+            in_slices(&gpu, 2),
+            in_slices(&gpu, 7),
+            vec![Tile { slices: 3, ..FEW[2] }, Tile { slices: 4, ..Tile::TEAMED[2] }],
+        ]
+        .concat();
         let base = Case { input: [2, 3, 11], c1: 20, n: 72, kernel: 3, bias: true, ..LINEAR };
         check_on(&tiles, &gpu, &base);
         check_on(&tiles, &gpu, &Case { c2: 8, residual: true, row_bias: true, ..base });
