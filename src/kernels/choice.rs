@@ -104,7 +104,7 @@ pub(super) fn tile(args: &Gemm) -> Tile {
         // Who asked for matrix units gets them; the deepest chunks have the fewest barriers.
         let cooperative = match tile.teams {
             1 => Tile { memory: Memory::Cooperative, depth: 32, ..tile },
-            _ => Tile { slices: tile.slices, ..Tile::COOPERATIVE[5] },
+            _ => Tile { slices: tile.slices, ..Tile::COOPERATIVE_TEAMS },
         };
         if fits(gpu, cooperative, &shape) { cooperative } else { tile }
     })

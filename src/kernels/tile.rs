@@ -82,8 +82,11 @@ impl Tile {
         Tile { rows: 128, columns: 128, memory: Memory::Cooperative, ..Tile::SQUARE },
         Tile { rows: 128, columns: 128, depth: 32, memory: Memory::Cooperative, ..Tile::SQUARE },
         Tile { depth: 32, memory: Memory::Cooperative, teams: 2, ..Tile::SQUARE },
-        Tile { depth: 64, memory: Memory::Cooperative, teams: 4, ..Tile::SQUARE },
+        Tile::COOPERATIVE_TEAMS,
     ];
+
+    /// The one of them with the most teams.
+    pub const COOPERATIVE_TEAMS: Tile = Tile { depth: 64, memory: Memory::Cooperative, teams: 4, ..Tile::SQUARE };
 
     /// Threads of a workgroup.
     pub fn threads(self) -> usize {

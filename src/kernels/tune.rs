@@ -126,7 +126,7 @@ fn candidates(gpu: &Gpu, shape: &Shape) -> Vec<Tile> {
             tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::TEAMED[0] }));
         }
         tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::COOPERATIVE[0] }));
-        tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::COOPERATIVE[5] }));
+        tiles.extend(SLICES.map(|slices| Tile { slices, ..Tile::COOPERATIVE_TEAMS }));
     }
     if shape.suits_winograd() && shape.flops() >= LARGE {
         tiles.extend(Tile::WINOGRAD);
