@@ -1,14 +1,14 @@
 //! Loops that are written out before a compiler sees them.
 //!
 //! What a loop's counter indexes lies in registers only where the compiler unrolls the loop. WGSL cannot ask it to, and some do not:
-//! naga adds a second way out of every loop, for those that might never end, and with it NVIDIA's compiler left attention's rows
-//! in memory, at 14 % of an H100's peak (benches/RESULTS.md). So kernels mark such loops, in the one form
+//! naga adds a second way out of every loop, for those that might never end, which may be why attention ran at 14 % of an H100's
+//! peak where products reached 44 to 55 % (a guess: benches/RESULTS.md). So kernels mark such loops, in the one form
 //!
 //! ```wgsl
 //! @unroll for (var i = 0u; i < OWN; i++) {
 //! ```
 //!
-//! whose bound is a number or a kernel's constant, and in which nothing is called `break` or `continue`.
+//! whose bound is a number or a kernel's constant, and which has no `break` or `continue` of its own.
 
 use std::borrow::Cow;
 use std::fmt::Write;

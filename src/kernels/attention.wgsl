@@ -21,7 +21,7 @@ fn visible(b: u32, row: u32) -> u32 {
   var keys = p.key_rows;
   if (PROMPTS) {
     let item = prompt(b);
-    keys = u32(lengths[item / 4u][item % 4u]);
+    keys = min(u32(lengths[item / 4u][item % 4u]), p.key_rows);
   }
   if (CAUSAL) {
     return min(keys, row + 1u);

@@ -1,7 +1,7 @@
 // Keys and values pass through workgroup memory in tiles of KEYS, where the threads read the same addresses at once. TEAM threads
 // share a query row, each with every TEAM-th vector of the head, so that wide heads fit a thread's registers; and each has EACH
-// rows, so that what it reads serves several. A thread has OWN vectors of a row. Scores are taken four keys at a time, so that rescaling is rare. How the scores of
-// a team's threads come together is in a file of its own, once through workgroup memory and once within a subgroup.
+// rows, so that what it reads serves several. A thread has OWN vectors of a row. Scores are taken four keys at a time, so that
+// rescaling is rare. How the scores of a team's threads come together is in a file of its own, once through workgroup memory and once within a subgroup.
 
 const TEAMS: u32 = 64u / TEAM;
 const FOURS: u32 = KEYS / 4u;

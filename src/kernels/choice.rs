@@ -144,15 +144,14 @@ fn guess(vendor: Vendor, storage: Storage, [m, n, k]: [usize; 3]) -> Tile {
     // by instructions everywhere.
     let halves = vendor == Vendor::Apple && storage == Storage::F16;
     let memory = if halves { Memory::Stored } else { Memory::Single };
+    let teams = if matches!(vendor, Vendor::Nvidia | Vendor::Amd) { 4 } else { 1 };
     let parts = m.div_ceil(64) * n.div_ceil(64);
     if parts < room && k >= DEEP {
         let slices = (2 * room).div_ceil(parts).min(k / SLICE).clamp(2, MOST_SLICES);
-        let teams = if matches!(vendor, Vendor::Nvidia | Vendor::Amd) { 4 } else { 1 };
         return Tile { memory, teams, slices, ..Tile::SQUARE };
     }
     // What fills no GPU twice has more threads for each tile: 512 rows of 1280 columns ran at a fifth of an H100's peak with 64.
-    let teams = if parts < 2 * room && k >= TEAMWORK { 4 } else { 1 };
-    if teams > 1 && matches!(vendor, Vendor::Nvidia | Vendor::Amd) {
+    if teams > 1 && parts < 2 * room && k >= TEAMWORK {
         return Tile { teams, memory, ..Tile::SQUARE };
     }
     // A higher tile reads a quarter less, but there are half as many of them. A wider one would fit 320 and 960 columns

@@ -1,8 +1,8 @@
 // What the tile shapes through workgroup memory share: every 64 threads compute a part of 64 rows by 64 columns, of which a thread
 // finishes eight rows of eight columns. Where a product has too few tiles to keep a device busy, TEAMS teams of as many threads each sum
 // their own part of every chunk's k; then there are few workgroups whose loads could hide behind each other's products, so that
-// the next chunk is on its way AHEAD of the products with this one. How the product itself is made, and where `put_lane` keeps a vector of each thread,
-// is in the file of the shape.
+// the next chunk is on its way AHEAD of the products with this one. How the product itself is made, and where `put_lane` keeps a
+// vector of each thread, is in the file of the shape.
 
 const MEMBERS: u32 = ROWS * COLUMNS / 64u;  // threads of a team
 const THREADS: u32 = MEMBERS * TEAMS;
