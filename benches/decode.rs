@@ -94,7 +94,7 @@ async fn measure(args: &Args) -> wordbrush::Result<()> {
         pictures.push(picture);
         drop(plan);
         // What cannot be bound is refused when it is recorded; its counts are told all the same.
-        let _ = gpu.check();
+        let _ = gpu.check().await;
     }
     Ok(())
 }

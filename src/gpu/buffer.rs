@@ -101,7 +101,7 @@ impl Gpu {
         async move {
             gpu.poll()?;
             let readable = wait.await.unwrap_or(false);
-            gpu.check()?;
+            gpu.check().await?;
             let lost = || Error::new(Code::DeviceLost, "the GPU's result could not be read: the device was lost");
             if !readable {
                 return Err(lost());

@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result};
 use super::Storage;
 use super::buffer::Allocated;
 use super::counts::{Counted, Ledger, Traffic};
-use super::failure::{from_wgpu, keep_first, no_gpu, no_memory};
+use super::failure::{from_wgpu, keep_first, no_gpu};
 use super::matrices;
 use super::pace::Pace;
 use super::pipeline::{Layout, Present};
@@ -96,7 +96,7 @@ pub(super) struct Inner {
     pub background: RefCell<Option<super::prepare::Background>>,
     /// When the first plan was sent that nobody waited for yet, and the work sent since.
     pending: Cell<Option<(Instant, u64)>>,
-    failure: Arc<Mutex<Option<Error>>>,
+    pub(super) failure: Arc<Mutex<Option<Error>>>,
 }
 
 impl Gpu {
@@ -268,11 +268,6 @@ impl Gpu {
         self.inner.refused_in.set(Some(nth));
     }
 
-    /// Remembers that there was no memory for a buffer, as if the device had reported it.
-    pub(super) fn out_of_memory(&self) {
-        keep_first(&self.inner.failure, no_memory());
-    }
-
     /// Waits until everything submitted has run, then raises the first error that came up. From how long it took the device
     /// learns how much it may be sent at once: see [`Pace`].
     ///
@@ -281,6 +276,18 @@ impl Gpu {
     pub async fn finish(&self) -> Result<()> {
         // What is sent while this waits is the next one's.
         let pending = self.inner.pending.take();
+        self.submitted().await?;
+        self.check().await?;
+        if let Some((begun, flops)) = pending {
+            let mut pace = self.inner.pace.get();
+            pace.learn(flops, begun.elapsed().as_secs_f64());
+            self.inner.pace.set(pace);
+        }
+        Ok(())
+    }
+
+    /// Waits until everything submitted has run or was refused.
+    pub(super) async fn submitted(&self) -> Result<()> {
         let (done, wait) = futures_channel::oneshot::channel();
         self.inner.queue.on_submitted_work_done(move || {
             let _ = done.send(());
@@ -288,12 +295,6 @@ impl Gpu {
         self.poll()?;
         // A lost device may drop the callback instead of calling it; `failure` then says why.
         let _ = wait.await;
-        self.check()?;
-        if let Some((begun, flops)) = pending {
-            let mut pace = self.inner.pace.get();
-            pace.learn(flops, begun.elapsed().as_secs_f64());
-            self.inner.pace.set(pace);
-        }
         Ok(())
     }
 
@@ -303,17 +304,6 @@ impl Gpu {
         if !self.inner.count_only {
             let (begun, before) = self.inner.pending.take().unwrap_or_else(|| (Instant::now(), 0));
             self.inner.pending.set(Some((begun, before + flops)));
-        }
-    }
-
-    /// Raises the first error the device reported since the last call.
-    ///
-    /// # Errors
-    /// Out of memory, a lost device, or a refused command.
-    pub fn check(&self) -> Result<()> {
-        match self.inner.failure.lock().ok().and_then(|mut failure| failure.take()) {
-            Some(error) => Err(error),
-            None => Ok(()),
         }
     }
 

@@ -111,7 +111,7 @@ impl Gpu {
                 count(i + 1, wanted.len());
             }
         });
-        self.check()
+        self.check().await
     }
 
     /// In the background, if there is one; else one after the other.
@@ -134,7 +134,7 @@ impl Gpu {
         for (call, pipeline) in calls.iter().zip(ask()) {
             self.inner.pipelines.borrow_mut().insert(call.source.clone(), Rc::new(pipeline));
         }
-        self.check()
+        self.check().await
     }
 
     /// From now on pipelines are made there.
