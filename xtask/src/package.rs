@@ -19,7 +19,8 @@ pub fn build(profile: Profile) -> Outcome {
     const TARGET: &str = "wasm32-unknown-unknown";
     tools::ensure_wasm_target()?;
     println!("Building the wasm package (the first time takes a few minutes).");
-    let mut arguments = vec!["build", "--package", "wordbrush", "--lib", "--target", TARGET];
+    // For the library alone, without what another crate would link, dependencies are compiled once, when all is linked.
+    let mut arguments = vec!["rustc", "--package", "wordbrush", "--lib", "--crate-type", "cdylib", "--target", TARGET];
     if profile == Profile::Release {
         arguments.extend(["--profile", "wasm"]);
     }
