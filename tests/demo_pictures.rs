@@ -112,7 +112,7 @@ fn the_negative_embedding_mends_failures() {
     };
     let (without, with) = (failures(""), failures(&prompts.negative));
     println!("{without} of {} fail, with {} as negative prompt {with}", FAILING.len(), prompts.negative);
-    assert!(without >= 3 && with < without, "{without} fail, {with} with the embedding");
+    assert!(without >= 3 && with * 3 <= without * 2, "{without} fail, {with} with the embedding");
 }
 
 #[test]
