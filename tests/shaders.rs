@@ -76,6 +76,7 @@ fn kernels() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     let products = [(1, 0, 1, 0), (1, 2, 1, 2), (3, 1, 1, 1), (2, 3, 4, 1)];
     let direct: &[&str] = &["gemm.wgsl", "gemm_direct.wgsl"];
+    let lanes: &[&str] = &["gemm.wgsl", "gemm_lanes.wgsl"];
     let tiled: &[&str] = &["gemm.wgsl", "gemm_part.wgsl", "gemm_tiled.wgsl"];
     let cooperative: &[&str] = &["gemm.wgsl", "gemm_part.wgsl", "gemm_cooperative.wgsl"];
     let reduce: &[&str] = &["gemm.wgsl", "gemm_reduce.wgsl"];
@@ -83,11 +84,14 @@ fn kernels() -> Vec<Kernel> {
     let mut product_of =
         |side: usize, files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
             let switches: &'static [&str] = switches;
+            let threads = if tile.memory == Memory::Lanes { tile.threads() } else { 1 };
             let mut constants: Values = [
                 ("ROWS", tile.rows),
                 ("COLUMNS", tile.columns),
                 ("DEPTH", tile.depth),
                 ("TEAMS", tile.teams),
+                ("LANES", threads),
+                ("BRINGS", tile.rows / threads),
                 ("SLICES", tile.slices),
                 ("SIDE", side),
                 ("KERNEL", kernel),
@@ -117,6 +121,7 @@ fn kernels() -> Vec<Kernel> {
     };
     for kind in products {
         product(direct, gemm_switches, Tile::DIRECT, kind);
+        product(lanes, gemm_switches, Tile::lanes(4), kind);
         product(tiled, gemm_switches, Tile::SQUARE, kind);
         product(reduce, &["BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"], Tile { slices: 3, ..Tile::SQUARE }, kind);
     }
@@ -291,7 +296,7 @@ fn every_variant_is_valid() {
                 if let Err(message) = check(&text) {
                     failures.push(format!("{} {storage:?} {constants:?}:\n{message}", kernel.name));
                 }
-                if kernel.files.contains(&"attention_shuffled.wgsl") {
+                if body.contains("subgroup") {
                     text = text.replacen("alias", "enable subgroups;\nalias", 1);
                 }
                 if !native {

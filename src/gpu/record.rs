@@ -125,7 +125,7 @@ impl Gpu {
         let header = Header {
             storage,
             out,
-            subgroups: body.contains("subgroupShuffle"),
+            subgroups: body.contains("subgroup"),
             matrices: body.contains("coop_mat"),
             constants: kernel.constants,
             params: kernel.params,

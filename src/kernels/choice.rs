@@ -95,7 +95,8 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     let gpu = args.input.gpu();
     let adapter = gpu.adapter();
     if adapter.software {
-        return Tile::DIRECT;
+        let shared = (2..=Tile::MOST_LANES).contains(&adapter.subgroups) && adapter.subgroups.is_power_of_two();
+        return if shared { Tile::lanes(adapter.subgroups) } else { Tile::DIRECT };
     }
     let shape = Shape::of(args);
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));

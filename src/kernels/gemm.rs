@@ -10,6 +10,7 @@ use super::tile::{Memory, Tile};
 
 const SHARED: &str = wgsl!("gemm.wgsl");
 const DIRECT: &str = wgsl!("gemm_direct.wgsl");
+const LANES: &str = wgsl!("gemm_lanes.wgsl");
 const PART: &str = wgsl!("gemm_part.wgsl");
 const TILED: &str = wgsl!("gemm_tiled.wgsl");
 const REDUCE: &str = wgsl!("gemm_reduce.wgsl");
@@ -118,7 +119,7 @@ impl Problem {
         let run: usize = self.run.iter().product();
         let tiles = args.geometry.phases * run.div_ceil(measured::TILE);
         let of = measure.filter(|&of| match tile.memory {
-            Memory::None => false,
+            Memory::None | Memory::Lanes => false,
             // Its workgroups compute no 64 neighbouring columns.
             Memory::Transformed if of == Measure::Rows => false,
             _ => of == Measure::Rows || tiles <= MOST_TILES,
@@ -157,7 +158,7 @@ impl Problem {
     fn multiply(&self, tile: Tile, args: &Gemm, out: &Tensor, moments: Option<&Moments>) {
         let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
         let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
-        let direct = tile.memory == Memory::None;
+        let direct = matches!(tile.memory, Memory::None | Memory::Lanes);
         let side = args.input.gpu().adapter().matrices.unwrap_or(0);
         assert!(self.suits(tile, args), "gemm: {tile} for {:?}", args.geometry);
         let halves = args.input.storage() == Storage::F16;
@@ -170,6 +171,7 @@ impl Problem {
         let flops = 2 * self.rows() as u64 * args.weight.len() as u64;
         let (wgsl, flops): (&[&str], u64) = match tile.memory {
             Memory::None => (&[SHARED, DIRECT], flops),
+            Memory::Lanes => (&[SHARED, LANES], flops),
             Memory::Single | Memory::Stored => (&[SHARED, PART, TILED], flops),
             Memory::Transformed => (&[SHARED, WINOGRAD], flops / 9 * 4),
             Memory::Cooperative => (&[SHARED, PART, matrices(side), COOPERATIVE], flops),
@@ -272,8 +274,9 @@ impl Problem {
 }
 
 /// `side` is that of the adapter's matrices.
-fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 19] {
+fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 21] {
     let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
+    let lanes = if tile.memory == Memory::Lanes { tile.threads() } else { 1 };
     let measure: usize = match moments.map(|moments| moments.of) {
         None => 0,
         Some(Measure::Channels) => 1,
@@ -287,6 +290,8 @@ fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) ->
         ("SLICES", tile.slices.into()),
         ("SIDE", side.into()),
         ("TEAMS", tile.teams.into()),
+        ("LANES", lanes.into()),
+        ("BRINGS", (tile.rows / lanes).into()),
         ("KERNEL", kernel.into()),
         ("PHASES", phases.into()),
         ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),

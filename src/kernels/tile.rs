@@ -9,6 +9,8 @@ use crate::gpu::Storage;
 pub enum Memory {
     /// Nothing: for adapters that are programs on a CPU, where a barrier costs more than a load.
     None,
+    /// Nothing, as the threads of a subgroup read each other's registers: for the same adapters, see [`Tile::lanes`].
+    Lanes,
     /// 32-bit floats.
     Single,
     /// Numbers as they are stored, in half the bytes. Nothing is rounded: rows that are normalised on their way in
@@ -43,6 +45,14 @@ pub(super) const MOST_SLICES: usize = 8;
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
     pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
+    /// The most threads of [`lanes`](Self::lanes).
+    pub const MOST_LANES: usize = 16;
+
+    /// Sixteen rows by eight columns per thread of a subgroup, which has at least so many: a power of two up to [`MOST_LANES`](Self::MOST_LANES).
+    pub const fn lanes(threads: usize) -> Tile {
+        Tile { rows: Self::MOST_LANES, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
+    }
+
     /// What runs on every GPU and with every epilogue within WebGPU's default limits.
     pub const SQUARE: Tile = Tile { rows: 64, columns: 64, depth: 16, memory: Memory::Single, teams: 1, slices: 1 };
     /// Those with workgroup memory: eight rows by eight columns per thread.
@@ -92,6 +102,7 @@ impl Tile {
     pub fn threads(self) -> usize {
         match self.memory {
             Memory::None => 64,
+            Memory::Lanes => self.columns / 8,
             Memory::Transformed => 256,
             Memory::Single | Memory::Stored | Memory::Cooperative => self.rows * self.columns / 64 * self.teams,
         }
@@ -103,7 +114,7 @@ impl Tile {
         let Self { rows, columns, depth, memory, .. } = self;
         let (a, w) = (rows * (depth / 4 + 1), depth * columns / 4);
         match memory {
-            Memory::None => 0,
+            Memory::None | Memory::Lanes => 0,
             // With normalised rows `a` is in 32-bit floats, and statistics need room of their own.
             Memory::Stored => a * 16 + w * vector(memory) + rows * 8 + self.threads() * 16,
             Memory::Single => (a + w) * 16 + rows * 8,
@@ -137,6 +148,7 @@ impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let memory = match self.memory {
             Memory::None => "direct",
+            Memory::Lanes => "lanes",
             Memory::Single => "single",
             Memory::Stored => "stored",
             Memory::Transformed => "winograd",
