@@ -133,7 +133,8 @@ fn kernels() -> Vec<Kernel> {
         product(winograd, &["TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD"], tile, products[2]);
     }
     product(tiled, &["POINTWISE"], Tile { slices: 3, ..Tile::SQUARE }, products[0]);
-    let attentions: [&[&str]; 4] = [
+    let attentions: [&[&str]; 5] = [
+        &["attention.wgsl", "attention_lanes.wgsl"],
         &["attention.wgsl", "attention_rows.wgsl"],
         &["attention.wgsl", "attention_tiled.wgsl", "attention_parts.wgsl"],
         &["attention.wgsl", "attention_tiled.wgsl", "attention_shuffled.wgsl"],
@@ -142,7 +143,7 @@ fn kernels() -> Vec<Kernel> {
     for files in attentions {
         for (d4, each, team) in [(1, 1, 1), (10, 2, 1), (20, 1, 2), (40, 2, 4)] {
             let own = if files[1] == "attention_wide.wgsl" { u32::div_ceil(d4, 64) } else { d4 / team };
-            let constants = [("D4", d4), ("KEYS", 8), ("EACH", each), ("TEAM", team), ("OWN", own)];
+            let constants = [("D4", d4), ("KEYS", 8), ("EACH", each), ("TEAM", team), ("OWN", own), ("LANES", 4)];
             let constants = constants.map(|(name, value)| (name, Value::U32(value))).to_vec();
             kernels.push(Kernel {
                 name: files[1],

@@ -66,6 +66,14 @@ pub struct Adapter {
     pub matrices: Option<usize>,
 }
 
+impl Adapter {
+    /// Threads of a workgroup that share what they load, where the adapter is a program on a CPU: each of its vector registers holds a
+    /// number of every thread of a subgroup, but it loads for one after the other.
+    pub fn lanes(&self) -> Option<usize> {
+        (self.software && [2, 4, 8, 16].contains(&self.subgroups)).then_some(self.subgroups)
+    }
+}
+
 /// The most memory that a workgroup asks for: twice WebGPU's default, which nearly all adapters have; three times for matrix units.
 const WORKGROUP_MEMORY: [u32; 2] = [32 << 10, 48 << 10];
 

@@ -53,6 +53,8 @@ pub struct Attention<'a> {
 pub enum Split {
     /// A query row per thread, no workgroup memory: for software adapters.
     Rows,
+    /// The same where the threads of a subgroup hand each other what they read: for those with subgroups of at least so many.
+    Lanes(usize),
     /// Keys and values through workgroup memory.
     Tiled {
         /// Query rows that a thread has: what it reads serves so many.
@@ -92,7 +94,11 @@ impl Split {
 
     /// The device has what it needs of subgroups.
     pub fn runs_on(self, gpu: &Gpu) -> bool {
-        if let Split::Shuffled { team, .. } = self { team <= gpu.adapter().subgroups } else { true }
+        match self {
+            Split::Lanes(threads) => threads <= gpu.adapter().subgroups,
+            Split::Shuffled { team, .. } => team <= gpu.adapter().subgroups,
+            Split::Rows | Split::Tiled { .. } | Split::Wide => true,
+        }
     }
 
     /// A thread's registers have room for its rows of such heads. A vector of a row takes eight: four of the query, four of the sum.
@@ -102,7 +108,8 @@ impl Split {
             Split::Tiled { each, team } | Split::Shuffled { each, team } => {
                 head_dim / 4 % team == 0 && head_dim / 4 / team * each <= MOST_VECTORS
             }
-            Split::Wide => true,
+            // What does not fit them lies in a CPU's cache.
+            Split::Lanes(_) | Split::Wide => true,
         }
     }
 
@@ -117,6 +124,7 @@ impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Split::Rows => write!(f, "rows"),
+            Split::Lanes(threads) => write!(f, "rows on {threads} lanes"),
             Split::Tiled { each, team } => write!(f, "{each} rows by teams of {team}"),
             Split::Shuffled { each, team } => write!(f, "{each} rows by teams of {team}, shuffled"),
             Split::Wide => write!(f, "wide"),
@@ -126,6 +134,7 @@ impl fmt::Display for Split {
 
 const SHARED: &str = wgsl!("attention.wgsl");
 const ROWS: &str = wgsl!("attention_rows.wgsl");
+const LANES: &str = wgsl!("attention_lanes.wgsl");
 const TILED: &str = wgsl!("attention_tiled.wgsl");
 const PARTS: &str = wgsl!("attention_parts.wgsl");
 const SHUFFLED: &str = wgsl!("attention_shuffled.wgsl");
@@ -193,6 +202,9 @@ impl fmt::Display for Heads {
 /// Attention, split as suits the adapter: (B, queries, heads · head_dim).
 pub fn attention(args: &Attention) -> Tensor {
     let gpu = args.q.tensor.gpu();
+    if let Some(threads) = gpu.adapter().lanes() {
+        return attention_on(Split::Lanes(threads), args);
+    }
     let split = match args.head_dim {
         dim if dim > WIDEST_ROW => Split::Wide,
         _ if gpu.adapter().software => Split::Rows,
@@ -237,6 +249,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
     let d4 = head_dim / 4;
     let (wgsl, rows_per_group, rows_each, team): (&[&str], usize, usize, usize) = match split {
         Split::Rows => (&[SHARED, ROWS], 32, 1, 1),
+        Split::Lanes(threads) => (&[SHARED, LANES], threads, 1, 1),
         Split::Tiled { each, team } => (&[SHARED, TILED, PARTS], 64 / team * each, each, team),
         Split::Shuffled { each, team } => (&[SHARED, TILED, SHUFFLED], 64 / team * each, each, team),
         Split::Wide => (&[SHARED, WIDE], 4, 1, 1),
@@ -257,6 +270,7 @@ pub fn attention_on(split: Split, args: &Attention) -> Tensor {
             ("KEYS", tile.into()),
             ("EACH", rows_each.into()),
             ("TEAM", team.into()),
+            ("LANES", if let Split::Lanes(threads) = split { threads } else { 1 }.into()),
             ("OWN", if split == Split::Wide { d4.div_ceil(64) } else { d4 / team }.into()),
         ],
         params: &[

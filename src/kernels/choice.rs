@@ -95,8 +95,7 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     let gpu = args.input.gpu();
     let adapter = gpu.adapter();
     if adapter.software {
-        let shared = (2..=Tile::MOST_LANES).contains(&adapter.subgroups) && adapter.subgroups.is_power_of_two();
-        return if shared { Tile::lanes(adapter.subgroups) } else { Tile::DIRECT };
+        return adapter.lanes().map_or(Tile::DIRECT, Tile::lanes);
     }
     let shape = Shape::of(args);
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));

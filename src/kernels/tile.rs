@@ -45,12 +45,9 @@ pub(super) const MOST_SLICES: usize = 8;
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
     pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
-    /// The most threads of [`lanes`](Self::lanes).
-    pub const MOST_LANES: usize = 16;
-
-    /// Sixteen rows by eight columns per thread of a subgroup, which has at least so many: a power of two up to [`MOST_LANES`](Self::MOST_LANES).
+    /// Sixteen rows by eight columns per thread of a subgroup, which has at least so many: 2, 4, 8 or 16.
     pub const fn lanes(threads: usize) -> Tile {
-        Tile { rows: Self::MOST_LANES, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
+        Tile { rows: 16, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
     }
 
     /// What runs on every GPU and with every epilogue within WebGPU's default limits.

@@ -94,13 +94,23 @@ fn check_on(case: &Case, splits: &[Split]) {
 /// Every way to split heads of so many numbers.
 fn all(head_dim: usize) -> Vec<Split> {
     let tiled = Split::TILED.into_iter().filter(|split| split.fits(head_dim));
-    [Split::Rows, Split::Wide].into_iter().chain(tiled).chain(shuffled(head_dim)).collect()
+    [Split::Rows, Split::Wide, Split::Lanes(4), Split::Lanes(8)]
+        .into_iter()
+        .chain(tiled)
+        .chain(shuffled(head_dim))
+        .collect()
 }
 
 /// A dispatch in parts gives the same bits as a whole one.
 #[test]
 fn dispatches_in_parts() {
-    for split in [Split::Rows, Split::Wide, Split::Tiled { each: 2, team: 1 }, Split::Tiled { each: 1, team: 4 }] {
+    for split in [
+        Split::Rows,
+        Split::Wide,
+        Split::Lanes(8),
+        Split::Tiled { each: 2, team: 1 },
+        Split::Tiled { each: 1, team: 4 },
+    ] {
         let results = [gpu(Storage::F16), gpu_in_parts(Storage::F16)].map(|gpu| {
             let mut numbers = Numbers::new(22);
             let [q, k, v] = [300, 90, 90].map(|tokens| {
@@ -143,8 +153,8 @@ fn sizes_that_fit_no_tile() {
 
 #[test]
 fn the_heads_of_the_vae() {
-    check_on(&Case { batch: 1, queries: 10, key_rows: 70, heads: 1, head_dim: 512, ..BASE }, &[Split::Wide]);
-    check_on(&Case { batch: 1, queries: 6, key_rows: 6, heads: 1, head_dim: 260, ..BASE }, &[Split::Wide]);
+    check_on(&Case { batch: 1, queries: 10, key_rows: 70, heads: 1, head_dim: 512, ..BASE }, &[Split::Wide, Split::Lanes(8)]);
+    check_on(&Case { batch: 1, queries: 6, key_rows: 6, heads: 1, head_dim: 260, ..BASE }, &[Split::Wide, Split::Lanes(8)]);
 }
 
 #[test]
