@@ -158,12 +158,14 @@ fn kernels() -> Vec<Kernel> {
         kernels.push(Kernel {
             name,
             files,
-            constants: vec![("GROUPS", Value::U32(32)), ("TEAMS", Value::U32(4))],
+            constants: vec![("GROUPS", Value::U32(32)), ("RUN", Value::U32(64)), ("TEAMS", Value::U32(4))],
             switches,
             params,
         });
     };
     plain("group_norm_stats", &["group_norm_stats.wgsl"], &["TWO_INPUTS"], norm);
+    plain("group_norm_each_stats", &["group_norm_each_stats.wgsl"], &["TWO_INPUTS"], norm);
+    plain("group_norm_columns", &["group_norm_columns.wgsl"], &["TWO_INPUTS", "SILU"], norm);
     plain("group_norm", &["group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
     let tiles = &[
         "c1",
@@ -181,6 +183,7 @@ fn kernels() -> Vec<Kernel> {
     plain("group_norm_tiles", &["group_norm_tiles.wgsl"], &["TWO_INPUTS", "SILU"], tiles);
     plain("repeat", &["repeat.wgsl"], &[], &["vectors", "times", "groups_x"]);
     plain("whole_filter", &["whole_filter.wgsl"], &[], &["vectors", "groups_x"]);
+    plain("layer_norm_rows", &["layer_norm_rows.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("layer_norm", &["layer_norm.wgsl"], &[], &["rows", "c", "groups_x"]);
     plain("weigh_tokens", &["weigh_tokens.wgsl"], &[], &["c", "results", "groups_x"]);
     plain("scale_latents", &["repaint.wgsl", "scale_latents.wgsl"], &["REPAINT"], &["pixels", "batch"]);

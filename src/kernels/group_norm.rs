@@ -16,6 +16,9 @@
 //! that made the input has left the statistics of its tiles ([`Measured`]) where they are few enough, and
 //! `group_norm_tiles` is all there is to do.
 //!
+//! Adapters that are programs on a CPU have kernels of the same two steps in which no thread waits for another
+//! (`group_norm_each_stats`, `group_norm_columns`).
+//!
 //! **Reference and test.** `tests/kernels/group_norm.rs` computes the same loop by loop in f64.
 
 use crate::gpu::{Gpu, Kernel, Storage, Tensor};
@@ -43,6 +46,8 @@ pub struct GroupNorm<'a> {
 /// Pixels of a slab: enough slabs to fill a GPU, few enough to merge.
 const SLAB_PIXELS: usize = 256;
 const MOST_SLABS: usize = 64;
+/// Pixels of a thread on adapters that are programs on a CPU.
+const RUN: usize = 64;
 /// Channels that a workgroup normalises at least, where it has the statistics of tiles.
 const BLOCK_CHANNELS: usize = 32;
 
@@ -73,10 +78,14 @@ impl Moments {
         let Sizes { batch, pixels, c1, c2 } = args.sizes();
         let slabs = pixels.div_ceil(self.slab_pixels);
         assert!(self.taken + slabs <= self.slabs(), "group_norm: a strip more than there is room for");
+        let (wgsl, groups) = match args.gpu().adapter().software {
+            true => (wgsl!("group_norm_each_stats.wgsl"), args.groups.div_ceil(32)),
+            false => (wgsl!("group_norm_stats.wgsl"), args.groups),
+        };
         args.gpu().run(Kernel {
             name: "group_norm_stats",
             class: "group_norm_stats",
-            wgsl: &[wgsl!("group_norm_stats.wgsl")],
+            wgsl: &[wgsl],
             constants: &[("TWO_INPUTS", args.input2.is_some().into())],
             params: &[
                 ("c1", (c1 / 4).into()),
@@ -91,7 +100,7 @@ impl Moments {
             uniform: self.in_strips,
             read: &args.inputs(),
             write: &[Some(&self.partial)],
-            workgroups: [args.groups, slabs, batch],
+            workgroups: [groups, slabs, batch],
             flops: 0,
         });
         self.taken += slabs;
@@ -102,16 +111,21 @@ impl Moments {
         assert_eq!(self.taken, self.slabs(), "group_norm: strips are missing");
         let Sizes { batch, pixels, c1, c2 } = args.sizes();
         let (result, [x, x2]) = (args.result(), args.inputs());
-        let runs = (pixels * (c1 + c2) / 4).div_ceil(64 * 8);
-        let groups_x = runs.min(65535);
+        let vectors = (c1 + c2) / 4;
+        let (wgsl, workgroups) = match args.gpu().adapter().software {
+            true => (wgsl!("group_norm_columns.wgsl"), (vectors * pixels.div_ceil(RUN)).div_ceil(32)),
+            false => (wgsl!("group_norm.wgsl"), (pixels * vectors).div_ceil(64 * 8)),
+        };
+        let groups_x = workgroups.min(65535);
         args.gpu().run(Kernel {
             name: "group_norm",
             class: "group_norm",
-            wgsl: &[wgsl!("group_norm.wgsl")],
+            wgsl: &[wgsl],
             constants: &[
                 ("TWO_INPUTS", args.input2.is_some().into()),
                 ("SILU", args.silu.into()),
                 ("GROUPS", args.groups.into()),
+                ("RUN", RUN.into()),
             ],
             params: &[
                 ("c1", (c1 / 4).into()),
@@ -125,7 +139,7 @@ impl Moments {
             uniform: self.in_strips,
             read: &[x, x2, Some(&self.partial), Some(args.gamma), Some(args.beta)],
             write: &[Some(&result)],
-            workgroups: [groups_x, runs.div_ceil(groups_x), batch],
+            workgroups: [groups_x, workgroups.div_ceil(groups_x), batch],
             flops: 0,
         });
         result

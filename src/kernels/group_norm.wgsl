@@ -11,7 +11,7 @@
 var<workgroup> means: array<f32, GROUPS>;
 var<workgroup> scales: array<f32, GROUPS>;
 
-const RUN: u32 = 8u;  // vectors per thread
+const EACH: u32 = 8u;  // vectors per thread
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {
@@ -30,8 +30,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   workgroupBarrier();
 
   let channels = p.c1 + p.c2;
-  let start = (group.y * p.groups_x + group.x) * 64u * RUN;
-  for (var i = 0u; i < RUN; i++) {
+  let start = (group.y * p.groups_x + group.x) * 64u * EACH;
+  for (var i = 0u; i < EACH; i++) {
     let at = start + i * 64u + t;
     if (at < p.pixels * channels) {
       let pixel = b * p.pixels + at / channels;

@@ -10,13 +10,18 @@ pub fn layer_norm(input: &Tensor, affine: &Tensor) -> Tensor {
     let channels = affine.len() / 2;
     assert_eq!(input.shape().last(), Some(&channels), "layer_norm: {:?} by {channels}", input.shape());
     let rows = input.len() / channels;
-    let groups_x = rows.min(65535);
     let gpu = input.gpu();
+    let (wgsl, rows_each) = match gpu.adapter().software {
+        true => (wgsl!("layer_norm_rows.wgsl"), 16),
+        false => (wgsl!("layer_norm.wgsl"), 1),
+    };
+    let groups = rows.div_ceil(rows_each);
+    let groups_x = groups.min(65535);
     let result = gpu.result(input.shape(), input.storage());
     gpu.run(Kernel {
         name: "layer_norm",
         class: "layer_norm",
-        wgsl: &[wgsl!("layer_norm.wgsl")],
+        wgsl: &[wgsl],
         constants: &[],
         params: &[
             ("rows", rows.into()),
@@ -27,7 +32,7 @@ pub fn layer_norm(input: &Tensor, affine: &Tensor) -> Tensor {
         uniform: false,
         read: &[Some(input), Some(affine)],
         write: &[Some(&result)],
-        workgroups: [groups_x, rows.div_ceil(groups_x), 1],
+        workgroups: [groups_x, groups.div_ceil(groups_x), 1],
         flops: 0,
     });
     result

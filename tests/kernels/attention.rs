@@ -153,8 +153,14 @@ fn sizes_that_fit_no_tile() {
 
 #[test]
 fn the_heads_of_the_vae() {
-    check_on(&Case { batch: 1, queries: 10, key_rows: 70, heads: 1, head_dim: 512, ..BASE }, &[Split::Wide, Split::Lanes(8)]);
-    check_on(&Case { batch: 1, queries: 6, key_rows: 6, heads: 1, head_dim: 260, ..BASE }, &[Split::Wide, Split::Lanes(8)]);
+    check_on(
+        &Case { batch: 1, queries: 10, key_rows: 70, heads: 1, head_dim: 512, ..BASE },
+        &[Split::Wide, Split::Lanes(8)],
+    );
+    check_on(
+        &Case { batch: 1, queries: 6, key_rows: 6, heads: 1, head_dim: 260, ..BASE },
+        &[Split::Wide, Split::Lanes(8)],
+    );
 }
 
 #[test]

@@ -85,6 +85,11 @@ pub fn few(gpu: &Gpu) -> Vec<Tile> {
     FEW.into_iter().chain(cooperative.first().copied()).chain(cooperative.last().copied()).collect()
 }
 
+/// Those of them that keep statistics of what they make.
+pub fn measuring(gpu: &Gpu) -> Vec<Tile> {
+    few(gpu).into_iter().filter(|tile| !matches!(tile.memory, Memory::None | Memory::Lanes)).collect()
+}
+
 /// One in slices of each kind.
 pub fn in_slices(gpu: &Gpu, slices: usize) -> Vec<Tile> {
     [Tile::SQUARE].into_iter().chain(cooperative(gpu).into_iter().take(1)).map(|tile| Tile { slices, ..tile }).collect()

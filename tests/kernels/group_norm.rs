@@ -1,8 +1,8 @@
 use wordbrush::gpu::{Storage, Tensor};
 use wordbrush::kernels::{Gemm, GroupNorm, Measure, Measured, Memory, Moments, Tile, gemm_measured_on, group_norm};
 
-use crate::gemm::{convolution, few, in_slices, plain};
-use crate::support::{Numbers, STORAGES, close, gpu, run, tensor};
+use crate::gemm::{convolution, in_slices, measuring, plain};
+use crate::support::{Numbers, STORAGES, both, close, gpu, run, tensor};
 
 fn reference(shape: [usize; 3], input: &[f32], affine: [&[f32]; 2], epsilon: f64, silu: bool) -> Vec<f32> {
     let [batch, pixels, groups] = shape;
@@ -30,8 +30,7 @@ fn reference(shape: [usize; 3], input: &[f32], affine: [&[f32]; 2], epsilon: f64
 fn check(size: [usize; 3], c1: usize, c2: usize, groups: usize, silu: bool) {
     let [batch, h, w] = size;
     let channels = c1 + c2;
-    for storage in STORAGES {
-        let gpu = gpu(storage);
+    for (storage, gpu) in STORAGES.into_iter().flat_map(|storage| both(storage).map(|gpu| (storage, gpu))) {
         let mut numbers = Numbers::new(5);
         // An offset far from zero: the variance must not be lost in the mean's square.
         let round = |x: f32| crate::support::round(x + 7.0, storage);
@@ -79,8 +78,7 @@ fn two_inputs_share_groups() {
 #[test]
 fn strips_of_a_picture() {
     let (h, w, c) = (11, 8, 32);
-    for storage in STORAGES {
-        let gpu = gpu(storage);
+    for (storage, gpu) in STORAGES.into_iter().flat_map(|storage| both(storage).map(|gpu| (storage, gpu))) {
         let mut numbers = Numbers::new(6);
         let x = tensor(&gpu, &[1, h, w, c], storage, &numbers.take(h * w * c, storage));
         let gamma = tensor(&gpu, &[c], Storage::F32, &numbers.take(c, Storage::F32));
@@ -148,7 +146,7 @@ fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
         let gamma = tensor(&gpu, &[channels], Storage::F32, &gamma);
         let beta = tensor(&gpu, &[channels], Storage::F32, &beta);
         let winograd = Tile::WINOGRAD.into_iter().filter(|_| h % 2 == 0 && w % 2 == 0);
-        for tile in few(&gpu).into_iter().skip(1).chain(in_slices(&gpu, 2)).chain(winograd) {
+        for tile in measuring(&gpu).into_iter().chain(in_slices(&gpu, 2)).chain(winograd) {
             let found = run(&gpu, || {
                 let part = |part: &Option<_>| {
                     part.as_ref().map(|(_, x, one, bias): &(_, _, _, _)| measured(tile, x, one, bias))

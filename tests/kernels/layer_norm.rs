@@ -1,13 +1,12 @@
 use wordbrush::gpu::Storage;
 use wordbrush::kernels::layer_norm;
 
-use crate::support::{Numbers, STORAGES, close, gpu, round, run, tensor};
+use crate::support::{Numbers, STORAGES, both, close, round, run, tensor};
 
 #[test]
 fn rows_of_awkward_width() {
     for (rows, width) in [(1, 4), (3, 76), (77, 768), (5, 132)] {
-        for storage in STORAGES {
-            let gpu = gpu(storage);
+        for (storage, gpu) in STORAGES.into_iter().flat_map(|storage| both(storage).map(|gpu| (storage, gpu))) {
             let mut numbers = Numbers::new(11);
             let offset = |x: f32| round(x * 2.0 - 5.0, storage);
             let input: Vec<f32> = numbers.take(rows * width, storage).into_iter().map(offset).collect();

@@ -15,6 +15,14 @@ pub fn gpu(storage: Storage) -> Gpu {
     }
 }
 
+/// The same with the kernels of adapters that are programs on a CPU, and with those of GPUs.
+pub fn both(storage: Storage) -> [Gpu; 2] {
+    [true, false].map(|software| {
+        let options = Options { storage: Some(storage), software: Some(software), ..Options::default() };
+        pollster::block_on(Gpu::open(options)).unwrap_or_else(|error| panic!("{}: {error}", error.code.name()))
+    })
+}
+
 /// The same, where dispatches are cut into as many parts as they can be.
 pub fn gpu_in_parts(storage: Storage) -> Gpu {
     let options = Options { storage: Some(storage), dispatch: Some(1), ..Options::default() };
