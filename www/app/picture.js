@@ -74,7 +74,9 @@ export async function makePicture(options, signal, told = '') {
   if (!canGenerate()) return null;
   progress.show(null, told + words.picture.preparing(app.sd.device === 'cpu'));
   if (!told) $('milestones').textContent = words.picture.begins;
-  const picture = app.sd.generate(options, { signal, preview: $('picture').wantsPreviews, profile: profile !== null && app.sd.device === 'webgpu' });
+  // A picture of one step has nothing to show before it is there.
+  const preview = (options.steps > 1 || options.hires !== undefined) && $('picture').wantsPreviews;
+  const picture = app.sd.generate(options, { signal, preview, profile: profile !== null && app.sd.device === 'webgpu' });
   app.made = picture.then(() => {}, () => {});
   try {
     for await (const event of picture) showEvent(event, told);
