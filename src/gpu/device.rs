@@ -67,11 +67,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Threads of a workgroup that share what they load, where the adapter is a program on a CPU: each of its vector registers holds a
-    /// number of every thread of a subgroup, but it loads for one after the other. That a workgroup of as many threads is one subgroup is
-    /// promised nowhere, but so on SwiftShader and lavapipe.
+    /// Threads of a workgroup that share what they load, where the adapter is a program on a CPU with subgroups of at least so many:
+    /// each of its vector registers holds a number of every thread, but it loads for one after the other. That so small a workgroup lies
+    /// in one subgroup is promised nowhere, but so on SwiftShader and lavapipe, and reasonable elsewhere.
     pub fn lanes(&self) -> Option<usize> {
-        (self.software && [2, 4, 8, 16].contains(&self.subgroups)).then_some(self.subgroups)
+        [8, 4].into_iter().find(|&threads| self.software && threads <= self.subgroups)
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Attention<'a> {
 /// How the work is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// A query row per thread, no workgroup memory: for software adapters.
+    /// A query row per thread, no workgroup memory: for software adapters without subgroups.
     Rows,
     /// The same where the threads of a subgroup hand each other what they read: for those with subgroups of at least so many.
     Lanes(usize),
@@ -108,8 +108,9 @@ impl Split {
             Split::Tiled { each, team } | Split::Shuffled { each, team } => {
                 head_dim / 4 % team == 0 && head_dim / 4 / team * each <= MOST_VECTORS
             }
+            Split::Wide => true,
             // What does not fit them lies in a CPU's cache.
-            Split::Lanes(_) | Split::Wide => true,
+            Split::Lanes(_) => true,
         }
     }
 

@@ -1,4 +1,4 @@
-// One thread computes one query row and reads keys and values straight from memory: for software adapters.
+// One thread computes one query row and reads keys and values straight from memory: for software adapters without subgroups.
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {

@@ -163,6 +163,11 @@ impl Problem {
         assert!(self.suits(tile, args), "gemm: {tile} for {:?}", args.geometry);
         let halves = args.input.storage() == Storage::F16;
         assert!(tile.memory != Memory::Cooperative || (halves && side > 0), "gemm: {tile} without matrix units");
+        let subgroups = args.input.gpu().adapter().subgroups;
+        assert!(
+            tile.memory != Memory::Lanes || tile.threads() <= subgroups,
+            "gemm: {tile} on subgroups of {subgroups}"
+        );
         assert!(!direct || (normal.is_none() && tile.slices == 1), "gemm: {tile} knows no norm and no slices");
         let (run_rows, row_groups) = self.row_groups(args, moments, tile.rows);
         let groups_y = row_groups.min(65535);

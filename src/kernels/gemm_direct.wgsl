@@ -1,4 +1,4 @@
-// Without workgroup memory, for adapters that are programs on a CPU: there a barrier costs more than a load.
+// Without workgroup memory, for adapters that are programs on a CPU and have no subgroups: there a barrier costs more than a load.
 // One thread computes four rows by eight columns.
 
 @compute @workgroup_size(8, 8)

@@ -7,9 +7,9 @@ use crate::gpu::Storage;
 /// What a tile keeps in workgroup memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Memory {
-    /// Nothing: for adapters that are programs on a CPU, where a barrier costs more than a load.
+    /// Nothing: for adapters that are programs on a CPU, where a barrier costs more than a load, and have no subgroups.
     None,
-    /// Nothing, as the threads of a subgroup read each other's registers: for the same adapters, see [`Tile::lanes`].
+    /// Nothing, as the threads of a subgroup read each other's registers: for those that have, see [`Tile::lanes`].
     Lanes,
     /// 32-bit floats.
     Single,
@@ -45,7 +45,7 @@ pub(super) const MOST_SLICES: usize = 8;
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
     pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
-    /// Sixteen rows by eight columns per thread of a subgroup, which has at least so many: 2, 4, 8 or 16.
+    /// Sixteen rows by eight columns per thread of a subgroup, which has at least so many: 4 or 8.
     pub const fn lanes(threads: usize) -> Tile {
         Tile { rows: 16, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
     }

@@ -56,8 +56,8 @@ fn check(case: &Case) {
 
 /// Every split in one of the storages, each in another than the one before: a number's storage is known to the loads and stores alone,
 /// and drivers that are programs on a CPU compile for seconds.
-fn check_in_turn(case: &Case) {
-    for (split, storage) in all(case.head_dim).into_iter().zip(STORAGES.into_iter().cycle()) {
+fn check_in_turn(turn: usize, case: &Case) {
+    for (split, storage) in all(case.head_dim).into_iter().zip(STORAGES.into_iter().cycle().skip(turn)) {
         check_stored(case, &[split], storage);
     }
 }
@@ -123,6 +123,9 @@ fn dispatches_in_parts() {
         Split::Tiled { each: 2, team: 1 },
         Split::Tiled { each: 1, team: 4 },
     ] {
+        if !split.runs_on(&gpu(Storage::F16)) {
+            continue;
+        }
         let results = [gpu(Storage::F16), gpu_in_parts(Storage::F16)].map(|gpu| {
             let mut numbers = Numbers::new(22);
             let [q, k, v] = [300, 90, 90].map(|tokens| {
@@ -159,25 +162,25 @@ fn sizes_that_fit_no_tile() {
     check(&BASE);
     check(&Case { batch: 1, queries: 1, key_rows: 1, heads: 1, head_dim: 4, ..BASE });
     check(&Case { queries: 67, key_rows: 131, heads: 2, head_dim: 40, ..BASE });
-    check_in_turn(&Case { batch: 1, queries: 9, key_rows: 33, heads: 2, head_dim: 160, ..BASE });
-    check_in_turn(&Case { queries: 131, key_rows: 35, heads: 1, head_dim: 80, ..BASE });
+    check_in_turn(0, &Case { batch: 1, queries: 9, key_rows: 33, heads: 2, head_dim: 160, ..BASE });
+    check_in_turn(1, &Case { queries: 131, key_rows: 35, heads: 1, head_dim: 80, ..BASE });
 }
 
 #[test]
 fn the_heads_of_the_vae() {
     check_on(
         &Case { batch: 1, queries: 10, key_rows: 70, heads: 1, head_dim: 512, ..BASE },
-        &[Split::Wide, Split::Lanes(8)],
+        &[Split::Wide, Split::Lanes(4), Split::Lanes(8)],
     );
     check_on(
         &Case { batch: 1, queries: 6, key_rows: 6, heads: 1, head_dim: 260, ..BASE },
-        &[Split::Wide, Split::Lanes(8)],
+        &[Split::Wide, Split::Lanes(4), Split::Lanes(8)],
     );
 }
 
 #[test]
 fn causal() {
-    check_in_turn(&Case { queries: 77, key_rows: 77, head_dim: 64, causal: true, ..BASE });
+    check_in_turn(2, &Case { queries: 77, key_rows: 77, head_dim: 64, causal: true, ..BASE });
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn scores_far_apart_do_not_overflow() {
     let q = tensor(&gpu, &[1, 1, 4], Storage::F32, &[300.0; 4]);
     let k = tensor(&gpu, &[1, 2, 4], Storage::F32, &[-300.0, -300.0, -300.0, -300.0, 300.0, 300.0, 300.0, 300.0]);
     let v = tensor(&gpu, &[1, 2, 4], Storage::F32, &[1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-    for split in all(4) {
+    for split in all(4).into_iter().filter(|split| split.runs_on(&gpu)) {
         let rows = |tensor| Rows { tensor, offset: 0 };
         let args =
             Attention { q: rows(&q), k: rows(&k), v: rows(&v), heads: 1, head_dim: 4, seen: None, causal: false };

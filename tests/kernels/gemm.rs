@@ -58,7 +58,8 @@ pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
         all.iter().all(|tile| tile.fits(gpu.storage(), gpu.workgroup_memory())),
         "this adapter has too little memory"
     );
-    [vec![Tile::DIRECT, Tile::lanes(4), Tile::lanes(8)], all, cooperative(gpu)].concat()
+    let lanes = [4, 8].map(Tile::lanes).into_iter().filter(|tile| tile.threads() <= gpu.adapter().subgroups);
+    [vec![Tile::DIRECT], lanes.collect(), all, cooperative(gpu)].concat()
 }
 
 /// Those on matrix units, where this device has any. Debian 12's lavapipe has none; where the variable WORDBRUSH_MATRICES is set
@@ -418,7 +419,7 @@ fn strips_of_convolutions() {
             let winograd = Tile::WINOGRAD.into_iter().filter(|_| !doubled && h % 2 == 0);
             // A tile shape in one of the storages: a strip is a matter of addresses.
             let all = few(&gpu).into_iter().chain(winograd).zip(STORAGES.into_iter().cycle());
-            for (tile, _) in all.filter(|(_, own)| *own == storage) {
+            for (tile, _) in all.filter(|(tile, own)| *own == storage || tile.memory == Memory::Cooperative) {
                 for add in [false, true] {
                     let added = add.then_some(&residual);
                     let whole = run(&gpu, || {

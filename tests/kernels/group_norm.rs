@@ -149,7 +149,7 @@ fn check_tiles(size: [usize; 3], c1: usize, c2: usize, groups: usize) {
         // A tile shape in one of the storages: drivers that are programs on a CPU compile for seconds.
         let all = measuring(&gpu).into_iter().chain(in_slices(&gpu, 2)).chain(winograd);
         let all = all.zip(STORAGES.into_iter().cycle());
-        for (tile, _) in all.filter(|(_, own)| *own == storage) {
+        for (tile, _) in all.filter(|(tile, own)| *own == storage || tile.memory == Memory::Cooperative) {
             let found = run(&gpu, || {
                 let part = |part: &Option<_>| {
                     part.as_ref().map(|(_, x, one, bias): &(_, _, _, _)| measured(tile, x, one, bias))
