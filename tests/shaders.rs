@@ -163,10 +163,10 @@ fn kernels() -> Vec<Kernel> {
             params,
         });
     };
-    plain("group_norm_stats", &["group_norm_stats.wgsl"], &["TWO_INPUTS"], norm);
-    plain("group_norm_each_stats", &["group_norm_each_stats.wgsl"], &["TWO_INPUTS"], norm);
-    plain("group_norm_columns", &["group_norm_columns.wgsl"], &["TWO_INPUTS", "SILU"], norm);
-    plain("group_norm", &["group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
+    plain("group_norm_stats", &["group_norm_input.wgsl", "group_norm_stats.wgsl"], &["TWO_INPUTS"], norm);
+    plain("group_norm_each_stats", &["group_norm_input.wgsl", "group_norm_each_stats.wgsl"], &["TWO_INPUTS"], norm);
+    plain("group_norm_columns", &["group_norm_input.wgsl", "group_norm_columns.wgsl"], &["TWO_INPUTS", "SILU"], norm);
+    plain("group_norm", &["group_norm_input.wgsl", "group_norm.wgsl"], &["TWO_INPUTS", "SILU"], norm);
     let tiles = &[
         "c1",
         "c2",
@@ -180,7 +180,7 @@ fn kernels() -> Vec<Kernel> {
         "run",
         "run2",
     ];
-    plain("group_norm_tiles", &["group_norm_tiles.wgsl"], &["TWO_INPUTS", "SILU"], tiles);
+    plain("group_norm_tiles", &["group_norm_input.wgsl", "group_norm_tiles.wgsl"], &["TWO_INPUTS", "SILU"], tiles);
     plain("repeat", &["repeat.wgsl"], &[], &["vectors", "times", "groups_x"]);
     plain("whole_filter", &["whole_filter.wgsl"], &[], &["vectors", "groups_x"]);
     plain("layer_norm_rows", &["layer_norm_rows.wgsl"], &[], &["rows", "c", "groups_x"]);

@@ -43,6 +43,8 @@ pub struct GroupNorm<'a> {
     pub silu: bool,
 }
 
+const INPUT: &str = wgsl!("group_norm_input.wgsl");
+
 /// Pixels of a slab: enough slabs to fill a GPU, few enough to merge.
 const SLAB_PIXELS: usize = 256;
 const MOST_SLABS: usize = 64;
@@ -85,7 +87,7 @@ impl Moments {
         args.gpu().run(Kernel {
             name: "group_norm_stats",
             class: "group_norm_stats",
-            wgsl: &[wgsl],
+            wgsl: &[INPUT, wgsl],
             constants: &[("TWO_INPUTS", args.input2.is_some().into())],
             params: &[
                 ("c1", (c1 / 4).into()),
@@ -120,7 +122,7 @@ impl Moments {
         args.gpu().run(Kernel {
             name: "group_norm",
             class: "group_norm",
-            wgsl: &[wgsl],
+            wgsl: &[INPUT, wgsl],
             constants: &[
                 ("TWO_INPUTS", args.input2.is_some().into()),
                 ("SILU", args.silu.into()),
@@ -196,7 +198,7 @@ impl GroupNorm<'_> {
         self.gpu().run(Kernel {
             name: "group_norm",
             class: "group_norm",
-            wgsl: &[wgsl!("group_norm_tiles.wgsl")],
+            wgsl: &[INPUT, wgsl!("group_norm_tiles.wgsl")],
             constants: &[
                 ("TWO_INPUTS", self.input2.is_some().into()),
                 ("SILU", self.silu.into()),

@@ -1,8 +1,6 @@
 // y = silu?((x − mean) / √(variance + ε) · gamma + beta). Each workgroup first merges the slabs' statistics of its
 // batch item (Chan, Golub and LeVeque 1979), then normalises a run of vectors.
 
-@group(0) @binding(0) var<storage, read> x: array<elem4>;            // (B, pixels, 4·c1)
-@group(0) @binding(1) var<storage, read> x2: array<elem4>;           // (B, pixels, 4·c2), channels that continue x
 @group(0) @binding(2) var<storage, read> partial: array<vec4<f32>>;  // (B, slabs, groups): count, mean, deviations
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;    // (4·(c1 + c2))
 @group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;     // (4·(c1 + c2))
@@ -36,12 +34,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (at < p.pixels * channels) {
       let pixel = b * p.pixels + at / channels;
       let c = at % channels;
-      var value: vec4<f32>;
-      if (TWO_INPUTS && c >= p.c1) {
-        value = load4(x2[pixel * p.c2 + c - p.c1]);
-      } else {
-        value = load4(x[pixel * p.c1 + c]);
-      }
+      let value = load_x(pixel, c);
       let g = (vec4<u32>(c * 4u) + vec4<u32>(0u, 1u, 2u, 3u)) / p.group_channels;
       let mean = vec4<f32>(means[g.x], means[g.y], means[g.z], means[g.w]);
       let scale = vec4<f32>(scales[g.x], scales[g.y], scales[g.z], scales[g.w]);

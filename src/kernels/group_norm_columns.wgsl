@@ -1,8 +1,6 @@
 // As group_norm.wgsl, for adapters that are programs on a CPU: a thread has four channels of a run of pixels, so that what belongs to
 // the channels is read once and nothing passes through workgroup memory.
 
-@group(0) @binding(0) var<storage, read> x: array<elem4>;            // (B, pixels, 4·c1)
-@group(0) @binding(1) var<storage, read> x2: array<elem4>;           // (B, pixels, 4·c2), channels that continue x
 @group(0) @binding(2) var<storage, read> partial: array<vec4<f32>>;  // (B, slabs, groups): count, mean, deviations
 @group(0) @binding(3) var<storage, read> gamma: array<vec4<f32>>;    // (4·(c1 + c2))
 @group(0) @binding(4) var<storage, read> beta: array<vec4<f32>>;     // (4·(c1 + c2))
@@ -47,12 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let shift = beta[c];
   for (var i = first; i < min(first + RUN, p.pixels); i++) {
     let pixel = b * p.pixels + i;
-    var value: vec4<f32>;
-    if (TWO_INPUTS && c >= p.c1) {
-      value = load4(x2[pixel * p.c2 + c - p.c1]);
-    } else {
-      value = load4(x[pixel * p.c1 + c]);
-    }
+    let value = load_x(pixel, c);
     var normal = (value - mean) * scale + shift;
     if (SILU) {
       normal = normal / (1.0 + exp(-normal));

@@ -2,20 +2,9 @@
 // summed over threads, and reads it once. It merges the statistics of eight vectors at a time (Chan, Golub and LeVeque 1979), so
 // that nothing cancels.
 
-@group(0) @binding(0) var<storage, read> x: array<elem4>;                // (B, pixels, 4·c1)
-@group(0) @binding(1) var<storage, read> x2: array<elem4>;               // (B, pixels, 4·c2), channels that continue x
 @group(0) @binding(2) var<storage, read_write> partial: array<vec4<f32>>; // (B, slabs, groups): count, mean, deviations
 
 const AT_ONCE: u32 = 8u;
-
-fn load_x(pixel: u32, c: u32) -> vec4<f32> {
-  if (TWO_INPUTS) {
-    if (c >= p.c1) {
-      return load4(x2[pixel * p.c2 + c - p.c1]);
-    }
-  }
-  return load4(x[pixel * p.c1 + c]);
-}
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) t: u32) {

@@ -1,20 +1,9 @@
 // Mean and sum of squared deviations of each group's numbers within a slab of pixels. One workgroup per
 // (group, slab, batch item); two passes over the slab, so that nothing cancels.
 
-@group(0) @binding(0) var<storage, read> x: array<elem4>;                // (B, pixels, 4·c1)
-@group(0) @binding(1) var<storage, read> x2: array<elem4>;               // (B, pixels, 4·c2), channels that continue x
 @group(0) @binding(2) var<storage, read_write> partial: array<vec4<f32>>; // (B, slabs, groups): count, mean, deviations
 
 var<workgroup> lanes: array<f32, 64>;
-
-fn load_x(pixel: u32, c: u32) -> vec4<f32> {
-  if (TWO_INPUTS) {
-    if (c >= p.c1) {
-      return load4(x2[pixel * p.c2 + c - p.c1]);
-    }
-  }
-  return load4(x[pixel * p.c1 + c]);
-}
 
 // Sum of one number per thread, in a fixed order.
 fn sum_of(value: f32, t: u32) -> f32 {

@@ -3,8 +3,6 @@
 // and some of its pixels. It first merges what it needs of the tiles: the mean of the means, then the deviations and how
 // far each tile's mean lies from it, so that nothing cancels.
 
-@group(0) @binding(0) var<storage, read> x: array<elem4>;            // (B, pixels, 4·c1)
-@group(0) @binding(1) var<storage, read> x2: array<elem4>;           // (B, pixels, 4·c2), channels that continue x
 @group(0) @binding(2) var<storage, read> moments: array<f32>;        // (B, tiles, 2, 4·c1): means, deviations
 @group(0) @binding(3) var<storage, read> moments2: array<f32>;       // (B, tiles2, 2, 4·c2)
 @group(0) @binding(4) var<storage, read> gamma: array<vec4<f32>>;    // (4·(c1 + c2))
@@ -87,12 +85,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var i = t; i < pixels * width; i += THREADS) {
     let pixel = b * p.pixels + group.y * p.block_pixels + i / width;
     let c = first + i % width;
-    var value: vec4<f32>;
-    if (TWO_INPUTS && c >= p.c1) {
-      value = load4(x2[pixel * p.c2 + c - p.c1]);
-    } else {
-      value = load4(x[pixel * p.c1 + c]);
-    }
+    let value = load_x(pixel, c);
     let g = (vec4<u32>(c * 4u) + vec4<u32>(0u, 1u, 2u, 3u)) / p.group_channels - first_group;
     let mean = vec4<f32>(means[g.x], means[g.y], means[g.z], means[g.w]);
     let scale = vec4<f32>(scales[g.x], scales[g.y], scales[g.z], scales[g.w]);
