@@ -323,6 +323,23 @@ fn every_variant_is_valid() {
     std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders.json"), texts).expect("written");
 }
 
+/// In Chromium on SwiftShader a variable of a loop that has no initialiser keeps its value from turn to turn, where WGSL has zero. (The four
+/// spaces are a function's own block and one in it.)
+#[test]
+fn what_is_declared_in_an_inner_block_is_initialised() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kernels");
+    let bare = |line: &str| line.starts_with("    ") && line.trim_start().starts_with("var ") && !line.contains('=');
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("src/kernels") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "wgsl") {
+            let text = std::fs::read_to_string(&path).expect("a kernel");
+            found.extend(text.lines().filter(|line| bare(line)).map(|line| format!("{}: {line}", path.display())));
+        }
+    }
+    assert!(bare("    var x: f32;") && !bare("  var x: f32;") && found.is_empty(), "{found:#?}");
+}
+
 #[test]
 fn a_broken_shader_is_seen() {
     assert!(check("fn f() -> u32 { return 1.5; }").is_err());

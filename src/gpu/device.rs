@@ -71,9 +71,7 @@ impl Adapter {
     /// each of its vector registers holds a number of every thread, but it loads for one after the other. That so small a workgroup lies
     /// in one subgroup is promised nowhere, but so on SwiftShader and lavapipe, and reasonable elsewhere.
     pub fn lanes(&self) -> Option<usize> {
-        // In Chromium on SwiftShader the kernels that share gave other pictures (by up to 25 of 255), why is not known yet.
-        let trusted = self.software && cfg!(not(target_arch = "wasm32"));
-        [8, 4].into_iter().find(|&threads| trusted && threads <= self.subgroups)
+        [8, 4].into_iter().find(|&threads| self.software && threads <= self.subgroups)
     }
 }
 

@@ -22,7 +22,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
     let key = min(start + lane, all - 1u);
     let k0 = k_at(b, key, head);
     let v0 = v_at(b, key, head);
-    var scores: array<f32, LANES>;
+    // Zeros by name: in Chromium on SwiftShader what has no initialiser keeps its numbers from turn to turn.
+    var scores = array<f32, LANES>();
     for (var i = 0u; i < D4; i++) {
       let x = load4(k[k0 + i]);
       let y = query[i];

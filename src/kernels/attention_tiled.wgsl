@@ -68,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var four = 0u; four < FOURS; four++) {
       var weight = scores(&query, four, t);
       let key = vec4<u32>(start + 4u * four) + vec4<u32>(0u, 1u, 2u, 3u);
-      var fade: array<f32, EACH>;
+      var fade = array<f32, EACH>();
       @unroll for (var r = 0u; r < EACH; r++) {
         let seen = key < vec4<u32>(mine[r]);
         let score = select(vec4<f32>(-3.0e38), weight[r], seen);

@@ -15,12 +15,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let channels = p.c1 + p.c2;
   var sums: array<vec4<f32>, 2u * ROWS>;
   for (var tap = 0u; tap < KERNEL * KERNEL; tap++) {
-    var at: array<i32, BRINGS>;
+    var at = array<i32, BRINGS>();
     @unroll for (var i = 0u; i < BRINGS; i++) {
       at[i] = pixel(rows.first + i * LANES + lane, rows, tap / KERNEL, tap % KERNEL);
     }
     for (var c = 0u; c < channels; c++) {
-      var x: array<vec4<f32>, BRINGS>;
+      var x = array<vec4<f32>, BRINGS>();
       @unroll for (var i = 0u; i < BRINGS; i++) {
         x[i] = load4(fetch_a(at[i], c));
       }

@@ -25,8 +25,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var mean = 0.0;
   var deviations = 0.0;
   for (var start = 0u; start < pixels * width; start += AT_ONCE) {
-    var values: array<vec4<f32>, AT_ONCE>;
-    var inside: array<vec4<f32>, AT_ONCE>;
+    // Zeros by name, as in attention_lanes.wgsl.
+    var values = array<vec4<f32>, AT_ONCE>();
+    var inside = array<vec4<f32>, AT_ONCE>();
     var more = 0.0;
     var sum = 0.0;
     @unroll for (var i = 0u; i < 8u; i++) {
