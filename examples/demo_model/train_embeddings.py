@@ -23,7 +23,7 @@ import networks
 from captions import tokenizer
 from concepts import CONCEPTS, FAILURES, scenes
 from pictures import draw
-from training import DEVICE, WORK
+from training import DEVICE, WORK, mixed_precision
 
 STEPS, BATCH, PICTURES = 600, 8, 256
 OUT = pathlib.Path(__file__).resolve().parents[2] / "www" / "demo" / "embeddings"
@@ -101,7 +101,7 @@ def learn(concept, seed, steps):
         clean = latent.sample()[chosen] * networks.SCALING
         noise = torch.randn(clean.shape).to(DEVICE)
         t = torch.randint(1000, (BATCH,), device=DEVICE)
-        with torch.autocast(DEVICE, torch.bfloat16):  # the recipe's --mixed_precision
+        with mixed_precision():  # the recipe's --mixed_precision
             context = text(input_ids=all_ids[torch.randint(len(TEMPLATES), (BATCH,))]).last_hidden_state
             found = unet(schedule.add_noise(clean, noise, t), t, context).sample.float()
         loss = F.mse_loss(found, noise)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 import networks
 from pictures import any_scene, draw
-from training import DEVICE, WORK, Training
+from training import DEVICE, WORK, Training, mixed_precision
 
 STEPS, BATCH, KL = 1300, 8, 2e-4
 CROPPED, CROP = 1050, 64  # so many steps see only a part of each picture, at a quarter of the cost
@@ -38,7 +38,7 @@ def cropped(scene, picture, near, rng):
 
 
 def loss_of(vae, pictures, weights):
-    with torch.autocast(DEVICE, torch.bfloat16):
+    with mixed_precision():
         posterior = vae.encode(pictures).latent_dist
         decoded = vae.decode(posterior.sample()).sample.float()
     d = decoded - pictures
