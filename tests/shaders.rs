@@ -121,7 +121,7 @@ fn kernels() -> Vec<Kernel> {
     };
     for kind in products {
         product(direct, gemm_switches, Tile::DIRECT, kind);
-        product(lanes, &["TWO_INPUTS", "RESIDUAL"], Tile::lanes(4), kind);
+        product(lanes, &["TWO_INPUTS", "RESIDUAL"], Tile::lanes(4, 16), kind);
         product(tiled, gemm_switches, Tile::SQUARE, kind);
         product(reduce, &["BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"], Tile { slices: 3, ..Tile::SQUARE }, kind);
     }

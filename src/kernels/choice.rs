@@ -94,10 +94,11 @@ impl fmt::Display for Shape {
 pub(super) fn tile(args: &Gemm) -> Tile {
     let gpu = args.input.gpu();
     let adapter = gpu.adapter();
-    if adapter.software {
-        return adapter.lanes().map_or(Tile::DIRECT, Tile::lanes);
-    }
     let shape = Shape::of(args);
+    if adapter.software {
+        let rows = shape.sizes()[0] / shape.filter[1];
+        return adapter.lanes().map_or(Tile::DIRECT, |threads| Tile::lanes(threads, rows));
+    }
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));
     measured.filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args)).unwrap_or_else(|| {
         let tile = guess(adapter.vendor, gpu.storage(), shape.sizes());

@@ -2,6 +2,22 @@
 // a vector register holds a number of each. So a workgroup is one subgroup, whose threads bring different rows of the input and read
 // each other's: each multiplies all ROWS of them with eight columns of its own.
 
+// No row of the workgroup's has a pixel under the tap, but padding alone: so it is at the edges of a picture, and with most taps of one
+// that is a pixel high. The same for all threads.
+fn is_padding(rows: Rows, ky: u32, kx: u32) -> bool {
+  if (KERNEL == 1u) {
+    return false;
+  }
+  let pad_y = select(p.pad, 1u - rows.phase / 2u, PHASES == 4u);
+  let pad_x = select(p.pad, 1u - rows.phase % 2u, PHASES == 4u);
+  let first = rows.first / p.run_w;
+  let last = (min(rows.first + ROWS, rows.end) - 1u) / p.run_w;
+  let one_picture = first / p.run_h == last / p.run_h;
+  let top = select(0u, first % p.run_h, one_picture) * p.stride + ky + p.above;
+  let bottom = select(p.run_h - 1u, last % p.run_h, one_picture) * p.stride + ky + p.above;
+  return bottom < pad_y || top >= p.up_h + pad_y || (p.run_w - 1u) * p.stride + kx < pad_x || kx >= p.up_w + pad_x;
+}
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
   let n = (group.x * LANES + lane) * 2u;
@@ -15,25 +31,24 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id
   let channels = p.c1 + p.c2;
   var sums: array<vec4<f32>, 2u * ROWS>;
   for (var tap = 0u; tap < KERNEL * KERNEL; tap++) {
+    if (is_padding(rows, tap / KERNEL, tap % KERNEL)) {
+      continue;
+    }
     var at = array<i32, BRINGS>();
     @unroll for (var i = 0u; i < BRINGS; i++) {
       at[i] = pixel(rows.first + i * LANES + lane, rows, tap / KERNEL, tap % KERNEL);
     }
     for (var c = 0u; c < channels; c++) {
-      var x = array<vec4<f32>, BRINGS>();
-      @unroll for (var i = 0u; i < BRINGS; i++) {
-        x[i] = load4(fetch_a(at[i], c));
-      }
       let k = ((rows.phase * KERNEL * KERNEL + tap) * channels + c) * 4u * p.n4;
-      @unroll for (var q = 0u; q < 4u; q++) {
-        let w0 = load4(w[k + q * p.n4 + n0]);
-        let w1 = load4(w[k + q * p.n4 + n1]);
-        @unroll for (var i = 0u; i < BRINGS; i++) {
-          @unroll for (var from_lane = 0u; from_lane < LANES; from_lane++) {
-            let value = subgroupBroadcast(x[i][q], from_lane);
-            sums[2u * (i * LANES + from_lane)] += value * w0;
-            sums[2u * (i * LANES + from_lane) + 1u] += value * w1;
-          }
+      let w0 = mat4x4<f32>(load4(w[k + n0]), load4(w[k + p.n4 + n0]), load4(w[k + 2u * p.n4 + n0]), load4(w[k + 3u * p.n4 + n0]));
+      let w1 = mat4x4<f32>(load4(w[k + n1]), load4(w[k + p.n4 + n1]), load4(w[k + 2u * p.n4 + n1]), load4(w[k + 3u * p.n4 + n1]));
+      @unroll for (var i = 0u; i < BRINGS; i++) {
+        let x = load4(fetch_a(at[i], c));
+        // All four k of a row at once: the sums are too many for a CPU's registers, and so come and go a quarter as often.
+        @unroll for (var from_lane = 0u; from_lane < LANES; from_lane++) {
+          let value = subgroupBroadcast(x, from_lane);
+          sums[2u * (i * LANES + from_lane)] += w0 * value;
+          sums[2u * (i * LANES + from_lane) + 1u] += w1 * value;
         }
       }
     }

@@ -45,9 +45,14 @@ pub(super) const MOST_SLICES: usize = 8;
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
     pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
-    /// Sixteen rows by eight columns per thread of a subgroup, which has at least so many: 4 or 8.
-    pub const fn lanes(threads: usize) -> Tile {
-        Tile { rows: 16, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
+    /// Sixteen rows, or fewer where there are no more, by eight columns per thread of a subgroup, which has at least so many: 4 or 8.
+    pub const fn lanes(threads: usize, rows: usize) -> Tile {
+        let rows = match rows {
+            0..=4 if threads <= 4 => 4,
+            0..=8 if threads <= 8 => 8,
+            _ => 16,
+        };
+        Tile { rows, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
     }
 
     /// What runs on every GPU and with every epilogue within WebGPU's default limits.

@@ -58,8 +58,13 @@ pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
         all.iter().all(|tile| tile.fits(gpu.storage(), gpu.workgroup_memory())),
         "this adapter has too little memory"
     );
-    let lanes = [4, 8].map(Tile::lanes).into_iter().filter(|tile| tile.threads() <= gpu.adapter().subgroups);
-    [vec![Tile::DIRECT], lanes.collect(), all, cooperative(gpu)].concat()
+    [vec![Tile::DIRECT], lanes(gpu), all, cooperative(gpu)].concat()
+}
+
+/// Those that subgroups as small as this device's can have, of each height.
+pub fn lanes(gpu: &Gpu) -> Vec<Tile> {
+    let every = [(4, 4), (4, 8), (4, 16), (8, 8), (8, 16)].map(|(threads, rows)| Tile::lanes(threads, rows));
+    every.into_iter().filter(|tile| tile.threads() <= gpu.adapter().subgroups).collect()
 }
 
 /// Those on matrix units, where this device has any. Debian 12's lavapipe has none; where the variable WORDBRUSH_MATRICES is set
@@ -77,7 +82,7 @@ pub const FEW: [Tile; 5] = [
     Tile::SQUARE,
     Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE },
     Tile::TEAMED[0],
-    Tile::lanes(4),
+    Tile::lanes(4, 16),
 ];
 
 /// The same with two on matrix units, where the device has them: without teams and with.
