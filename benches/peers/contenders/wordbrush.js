@@ -1,5 +1,6 @@
 // Wordbrush's wasm engine, as pkg/worker.js drives it: a picture of a thousand steps, of which the bench takes as many as it wants.
 
+import { withSubgroups } from '../../../pkg/subgroups.js';
 import init, { Engine } from '../../../pkg/wordbrush.js';
 import { readBuffer } from '../lib/counters.js';
 
@@ -8,7 +9,8 @@ const DENOISED = 1;
 
 export async function load({ files, size, dtype, inputs, counted, wasm }) {
   await init(wasm && { module_or_path: wasm });
-  const engine = await Engine.open([{ name: 'model.safetensors', blob: files['sd15-random.safetensors'] }], { dtype, device: 'webgpu' });
+  const parts = [{ name: 'model.safetensors', blob: files['sd15-random.safetensors'] }];
+  const engine = await withSubgroups(() => Engine.open(parts, { dtype, device: 'webgpu' }));
   while (await engine.load());
   const generation = await engine.start({
     prompt: 'a photo of a cat', negativePrompt: 'text, watermark', steps: 1000, cfg: 8, seed: 1234,
