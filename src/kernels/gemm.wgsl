@@ -34,6 +34,11 @@ fn rows_of(tile: u32, height: u32) -> Rows {
   return Rows(first + above, min(first + p.run_rows, p.rows), run % PHASES, measured);
 }
 
+// Columns and rows of zeros before the input. A phase's filter of 2×2 begins a pixel before it where its own is the even row or column.
+fn padding(phase: u32) -> vec2<u32> {
+  return select(vec2<u32>(p.pad), vec2<u32>(1u - phase % 2u, 1u - phase / 2u), PHASES == 4u);
+}
+
 // Index of the input pixel under tap (ky, kx) of output row m, or -1 in the padding.
 fn pixel(m: u32, rows: Rows, ky: u32, kx: u32) -> i32 {
   if (m >= rows.end) {
@@ -42,18 +47,16 @@ fn pixel(m: u32, rows: Rows, ky: u32, kx: u32) -> i32 {
   if (POINTWISE) {
     return i32(m);
   }
-  // A phase's filter of 2×2 begins a pixel before the input's where its own is the even row or column.
-  let pad_y = select(p.pad, 1u - rows.phase / 2u, PHASES == 4u);
-  let pad_x = select(p.pad, 1u - rows.phase % 2u, PHASES == 4u);
+  let pad = padding(rows.phase);
   let b = m / (p.run_h * p.run_w);
   let y = (m / p.run_w) % p.run_h * p.stride + ky + p.above;
   let x = m % p.run_w * p.stride + kx;
   // up_h × up_w is the size the input is stretched to (nearest neighbour) before the convolution.
-  if (y < pad_y || x < pad_x || y - pad_y >= p.up_h || x - pad_x >= p.up_w) {
+  if (y < pad.y || x < pad.x || y - pad.y >= p.up_h || x - pad.x >= p.up_w) {
     return -1;
   }
-  let in_y = (y - pad_y) * p.in_h / p.up_h;
-  let in_x = (x - pad_x) * p.in_w / p.up_w;
+  let in_y = (y - pad.y) * p.in_h / p.up_h;
+  let in_x = (x - pad.x) * p.in_w / p.up_w;
   return i32((b * p.in_h + in_y) * p.in_w + in_x);
 }
 

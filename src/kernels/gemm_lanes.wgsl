@@ -8,14 +8,13 @@ fn is_padding(rows: Rows, ky: u32, kx: u32) -> bool {
   if (KERNEL == 1u) {
     return false;
   }
-  let pad_y = select(p.pad, 1u - rows.phase / 2u, PHASES == 4u);
-  let pad_x = select(p.pad, 1u - rows.phase % 2u, PHASES == 4u);
+  let pad = padding(rows.phase);
   let first = rows.first / p.run_w;
   let last = (min(rows.first + ROWS, rows.end) - 1u) / p.run_w;
   let one_picture = first / p.run_h == last / p.run_h;
   let top = select(0u, first % p.run_h, one_picture) * p.stride + ky + p.above;
   let bottom = select(p.run_h - 1u, last % p.run_h, one_picture) * p.stride + ky + p.above;
-  return bottom < pad_y || top >= p.up_h + pad_y || (p.run_w - 1u) * p.stride + kx < pad_x || kx >= p.up_w + pad_x;
+  return bottom < pad.y || top >= p.up_h + pad.y || (p.run_w - 1u) * p.stride + kx < pad.x || kx >= p.up_w + pad.x;
 }
 
 @compute @workgroup_size(LANES)
