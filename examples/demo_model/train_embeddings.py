@@ -14,11 +14,11 @@ import sys
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+import attention
 import networks
 from captions import tokenizer
 from concepts import CONCEPTS, FAILURES, scenes
@@ -80,7 +80,7 @@ def ids_of(tokens, template, vectors):
 
 def learn(concept, seed, steps):
     text, unet, vae = load_networks()
-    unet.set_attn_processor(AttnProcessor())
+    unet.set_attn_processor(attention.processor())
     tokens = tokenizer()
     start = tokens(concept.start, add_special_tokens=False)["input_ids"]
     rows = Rows(text.get_input_embeddings(), concept.vectors, start)
