@@ -87,41 +87,54 @@ fn eps(
     run(gpu, || networks.unet.forward(&x, None, &step, &prepared.shown(0, 1, 1)))
 }
 
-#[test]
-fn unet() {
-    for name in MODELS {
-        let fixture = Fixture::read(&format!("{name}.unet"));
-        let context_width = fixture.shape("context")[2];
-        for storage in STORAGES {
-            let networks = open(name, storage);
-            let mut compared = 0;
-            for case in fixture.names("eps.") {
-                // eps.HxW.batchB.tT.tokensC
-                let words: Vec<&str> = case.split('.').collect();
-                let number = |word: &str, prefix: &str| {
-                    word.strip_prefix(prefix).and_then(|n| n.parse().ok()).expect("a number")
-                };
-                let (timestep, tokens): (usize, usize) = (number(words[3], "t"), number(words[4], "tokens"));
-                let shape = fixture.shape(case);
-                // See the fixtures' README: two values a group, a rounding error can flip a sign.
-                if storage != Storage::F32 && name == "four_levels" && words[1] == "8x8" {
-                    continue;
-                }
-                let latents = &fixture.numbers(&format!("latents.{}", words[1]))[..shape.iter().product()];
-                let context: Vec<f32> = fixture
-                    .numbers("context")
-                    .chunks(154 * context_width)
-                    .take(shape[0])
-                    .flat_map(|item| item[..tokens * context_width].to_vec())
-                    .collect();
-                let found = eps(&networks, shape, latents, timestep as f32, (&context, [tokens; 2]));
-                let expected = to_nhwc(fixture.numbers(case), 4, shape[2] * shape[3]);
-                within(&format!("{name} {case}"), storage, &found, &expected);
-                compared += 1;
+fn unet(name: &str) {
+    let fixture = Fixture::read(&format!("{name}.unet"));
+    let context_width = fixture.shape("context")[2];
+    for storage in STORAGES {
+        let networks = open(name, storage);
+        let mut compared = 0;
+        for case in fixture.names("eps.") {
+            // eps.HxW.batchB.tT.tokensC
+            let words: Vec<&str> = case.split('.').collect();
+            let number =
+                |word: &str, prefix: &str| word.strip_prefix(prefix).and_then(|n| n.parse().ok()).expect("a number");
+            let (timestep, tokens): (usize, usize) = (number(words[3], "t"), number(words[4], "tokens"));
+            let shape = fixture.shape(case);
+            // See the fixtures' README: two values a group, a rounding error can flip a sign.
+            if storage != Storage::F32 && name == "four_levels" && words[1] == "8x8" {
+                continue;
             }
-            assert!(compared >= 24, "{name}: {compared} cases");
+            let latents = &fixture.numbers(&format!("latents.{}", words[1]))[..shape.iter().product()];
+            let context: Vec<f32> = fixture
+                .numbers("context")
+                .chunks(154 * context_width)
+                .take(shape[0])
+                .flat_map(|item| item[..tokens * context_width].to_vec())
+                .collect();
+            let found = eps(&networks, shape, latents, timestep as f32, (&context, [tokens; 2]));
+            let expected = to_nhwc(fixture.numbers(case), 4, shape[2] * shape[3]);
+            within(&format!("{name} {case}"), storage, &found, &expected);
+            compared += 1;
         }
+        assert!(compared >= 24, "{name}: {compared} cases");
     }
+}
+
+// One test each: two run at a time.
+
+#[test]
+fn unet_of_four_levels() {
+    unet("four_levels");
+}
+
+#[test]
+fn unet_of_three_levels() {
+    unet("three_levels");
+}
+
+#[test]
+fn unet_of_two_levels() {
+    unet("two_levels");
 }
 
 /// Prompts of different length in one batch give what each gives alone.

@@ -33,70 +33,92 @@ fn psnr(found: &Image, expected: &[f32]) -> f64 {
 
 /// ComfyUI's KSampler on diffusers' networks. The prompts of the fixtures are random rows, which here come in as two
 /// embeddings of 75 vectors, one in each prompt.
-#[test]
-fn trajectories_of_diffusers() {
-    for name in ["four_levels", "three_levels", "two_levels"] {
-        let fixture = Fixture::read(&format!("{name}.euler"));
-        let width = fixture.shape("rows.positive")[2];
-        let side = fixture.shape("noise")[2] * 8;
-        let checkpoint = arrays(name);
-        for storage in STORAGES {
-            let mut sd = load(file(&checkpoint), storage);
-            for which in ["positive", "negative"] {
-                let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
-                sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
-            }
-            let params = |prompt: &str, negative: &str, steps, cfg: usize| Params {
-                prompt: prompt.to_string(),
-                negative_prompt: negative.to_string(),
-                steps,
-                cfg: cfg as f32,
-                width: side,
-                height: side,
-                ..Params::default()
-            };
-            // README of the fixtures: 1e-4 in f32; halves round every layer's result, 4e-3 to 6e-3 in diffusers too.
-            let (most, least_psnr) = if storage == Storage::F32 { (1e-4, 50.0) } else { (2e-2, 35.0) };
-            for (steps, cfg) in [(2, 8), (4, 8), (2, 1), (4, 1)] {
-                let params = params("embedding:positive", "embedding:negative", steps, cfg);
-                let (latents, image) = generate(&sd, &params);
-                let case = format!("steps{steps}.cfg{cfg}");
-                let error = relative_error(&latents, fixture.numbers(&format!("latents.{case}")));
-                let psnr = psnr(&image, fixture.numbers(&format!("rgb.{case}")));
-                println!("{name} {case} {storage:?}: latents {error:.1e}, {psnr:.1} dB");
-                assert!(error <= most, "{name} {case} {storage:?}: latents {error:.2e}");
-                assert!(psnr >= least_psnr, "{name} {case} {storage:?}: {psnr:.1} dB");
-            }
-            let (latents, _) = generate(&sd, &params("(embedding:positive:1.5)", "", 2, 8));
-            let error = relative_error(&latents, fixture.numbers("latents.weighted"));
-            println!("{name} weighted {storage:?}: latents {error:.1e}");
-            assert!(error <= most, "{name} weighted {storage:?}: latents {error:.2e}");
-        }
-    }
-}
-
-/// The kernels for GPUs, with their sizes baked into the text, where the adapter would get those for software: norms from
-/// the statistics that products leave, and all else that only they do.
-#[test]
-fn the_gpus_kernels_agree_with_diffusers() {
-    let fixture = Fixture::read("two_levels.euler");
+fn trajectories_of_diffusers(name: &str) {
+    let fixture = Fixture::read(&format!("{name}.euler"));
     let width = fixture.shape("rows.positive")[2];
-    // Two storages: compiling a pipeline for each of some hundred shapes takes a CPU adapter half a minute.
-    for (storage, most, least) in [(Storage::F32, 1e-4, 50.0), (Storage::F16, 2e-2, 35.0)] {
-        let options = Options { storage: Some(storage), software: Some(false), ..Options::default() };
-        let mut sd = load_with(file(&arrays("two_levels")), options);
-        assert!(!sd.gpu().expect("a GPU").adapter().software);
+    let side = fixture.shape("noise")[2] * 8;
+    let checkpoint = arrays(name);
+    for storage in STORAGES {
+        let mut sd = load(file(&checkpoint), storage);
         for which in ["positive", "negative"] {
             let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
             sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
         }
-        let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
-        let (latents, image) = generate(&sd, &params);
-        let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
-        let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
-        println!("{storage:?}: latents {error:.1e}, {psnr:.1} dB");
-        assert!(error <= most && psnr >= least, "{storage:?}: latents {error:.2e}, {psnr:.1} dB");
+        let params = |prompt: &str, negative: &str, steps, cfg: usize| Params {
+            prompt: prompt.to_string(),
+            negative_prompt: negative.to_string(),
+            steps,
+            cfg: cfg as f32,
+            width: side,
+            height: side,
+            ..Params::default()
+        };
+        // README of the fixtures: 1e-4 in f32; halves round every layer's result, 4e-3 to 6e-3 in diffusers too.
+        let (most, least_psnr) = if storage == Storage::F32 { (1e-4, 50.0) } else { (2e-2, 35.0) };
+        for (steps, cfg) in [(2, 8), (4, 8), (2, 1), (4, 1)] {
+            let params = params("embedding:positive", "embedding:negative", steps, cfg);
+            let (latents, image) = generate(&sd, &params);
+            let case = format!("steps{steps}.cfg{cfg}");
+            let error = relative_error(&latents, fixture.numbers(&format!("latents.{case}")));
+            let psnr = psnr(&image, fixture.numbers(&format!("rgb.{case}")));
+            println!("{name} {case} {storage:?}: latents {error:.1e}, {psnr:.1} dB");
+            assert!(error <= most, "{name} {case} {storage:?}: latents {error:.2e}");
+            assert!(psnr >= least_psnr, "{name} {case} {storage:?}: {psnr:.1} dB");
+        }
+        let (latents, _) = generate(&sd, &params("(embedding:positive:1.5)", "", 2, 8));
+        let error = relative_error(&latents, fixture.numbers("latents.weighted"));
+        println!("{name} weighted {storage:?}: latents {error:.1e}");
+        assert!(error <= most, "{name} weighted {storage:?}: latents {error:.2e}");
     }
+}
+
+// One test each: two run at a time.
+
+#[test]
+fn trajectories_of_four_levels() {
+    trajectories_of_diffusers("four_levels");
+}
+
+#[test]
+fn trajectories_of_three_levels() {
+    trajectories_of_diffusers("three_levels");
+}
+
+#[test]
+fn trajectories_of_two_levels() {
+    trajectories_of_diffusers("two_levels");
+}
+
+/// The kernels for GPUs, with their sizes baked into the text, where the adapter would get those for software: norms from
+/// the statistics that products leave, and all else that only they do.
+fn the_gpus_kernels_agree_with_diffusers(storage: Storage, most: f64, least: f64) {
+    let fixture = Fixture::read("two_levels.euler");
+    let width = fixture.shape("rows.positive")[2];
+    let options = Options { storage: Some(storage), software: Some(false), ..Options::default() };
+    let mut sd = load_with(file(&arrays("two_levels")), options);
+    assert!(!sd.gpu().expect("a GPU").adapter().software);
+    for which in ["positive", "negative"] {
+        let rows = &fixture.numbers(&format!("rows.{which}"))[width..76 * width];
+        sd.add_embedding(&format!("{which}.safetensors"), &embedding(rows, width)).expect("an embedding");
+    }
+    let params = Params { negative_prompt: "embedding:negative".to_string(), ..small("embedding:positive") };
+    let (latents, image) = generate(&sd, &params);
+    let error = relative_error(&latents, fixture.numbers("latents.steps2.cfg8"));
+    let psnr = psnr(&image, fixture.numbers("rgb.steps2.cfg8"));
+    println!("{storage:?}: latents {error:.1e}, {psnr:.1} dB");
+    assert!(error <= most && psnr >= least, "{storage:?}: latents {error:.2e}, {psnr:.1} dB");
+}
+
+// Two storages: compiling a pipeline for each of some hundred shapes takes a CPU adapter half a minute.
+
+#[test]
+fn the_gpus_kernels_agree_in_f32() {
+    the_gpus_kernels_agree_with_diffusers(Storage::F32, 1e-4, 50.0);
+}
+
+#[test]
+fn the_gpus_kernels_agree_in_f16() {
+    the_gpus_kernels_agree_with_diffusers(Storage::F16, 2e-2, 35.0);
 }
 
 /// The heart of Textual Inversion: rows are rows, wherever they come from.

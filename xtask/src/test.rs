@@ -33,7 +33,8 @@ pub fn everything() -> Outcome {
     title("Clippy, and native tests on a Vulkan adapter");
     tools::run(linted(&["test", "--package", "wordbrush", "--benches", "--no-run"]))?;
     let mut native = linted(&["test", "--package", "wordbrush"]);
-    native.envs(vulkan);
+    // Two tests run at a time: candle's threads would wait for each other.
+    native.envs(vulkan).env("RAYON_NUM_THREADS", "1");
     tools::run(native)?;
 
     title("The wasm package");
