@@ -4,10 +4,10 @@
 """
 
 import ctypes
-import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,23 +15,25 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import AttnProcessor
 
-from training import DEVICE, WORK
+from training import DEVICE
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 WIDTHS = (8, 12)  # of the heads it is made for
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-std=c++17", "-fopenmp", "-shared", "-fPIC")
+# Without -ffast-math when linking: there it would round the small numbers of all of PyTorch to zero.
+COMPILE = ("-c", "-O3", "-march=native", "-ffast-math", "-std=c++17", "-fopenmp", "-fPIC")
+LINK = ("-shared", "-fopenmp")
 
 
 def library():
     """The kernels, compiled in a second or two; None where there is no g++ (attention is then as diffusers has it, and the training slower)."""
     if DEVICE != "cpu" or not shutil.which("g++"):
         return None
-    made = WORK / f"attention-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}.so"
-    if not made.exists():
-        WORK.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["g++", *FLAGS, "-o", str(made.with_suffix(".part")), str(SOURCE)], check=True)
-        made.with_suffix(".part").replace(made)
-    return ctypes.CDLL(str(made))  # shares OpenMP's threads with PyTorch, which has loaded the library of that name
+    # Made anew each time, for the CPU at hand. It shares OpenMP's threads with PyTorch, which has loaded the library of that name.
+    with tempfile.TemporaryDirectory() as folder:
+        parts, made = f"{folder}/attention.o", f"{folder}/attention.so"
+        subprocess.run(["g++", *COMPILE, "-o", parts, str(SOURCE)], check=True)
+        subprocess.run(["g++", *LINK, "-o", made, parts, "-lm"], check=True)
+        return ctypes.CDLL(made)
 
 
 KERNELS = library()
