@@ -84,13 +84,14 @@ fn kernels() -> Vec<Kernel> {
     let mut product_of =
         |side: usize, files: &'static [&str], switches, tile: Tile, (kernel, activation, phases, measure)| {
             let switches: &'static [&str] = switches;
-            let threads = if tile.memory == Memory::Lanes { tile.threads() } else { 1 };
+            let threads = if let Memory::Lanes(threads) = tile.memory { threads } else { 1 };
             let mut constants: Values = [
                 ("ROWS", tile.rows),
                 ("COLUMNS", tile.columns),
                 ("DEPTH", tile.depth),
                 ("TEAMS", tile.teams),
                 ("LANES", threads),
+                ("VECTORS", if threads > 1 { tile.columns / 4 / threads } else { 2 }),
                 ("BRINGS", tile.rows / threads),
                 ("SLICES", tile.slices),
                 ("SIDE", side),
@@ -107,7 +108,11 @@ fn kernels() -> Vec<Kernel> {
             constants.push(("REDUCE", (files == reduce).into()));
             // What the loop over switches leaves out is off, so that not everything is multiplied by everything.
             constants.extend(
-                gemm_switches.iter().filter(|name| !switches.contains(*name)).map(|&name| (name, false.into())),
+                gemm_switches
+                    .iter()
+                    .chain(&["STRETCHED"])
+                    .filter(|name| !switches.contains(*name))
+                    .map(|&name| (name, false.into())),
             );
             kernels.push(Kernel { name: files[files.len() - 1], files, constants, switches, params: gemm });
         };
@@ -121,13 +126,14 @@ fn kernels() -> Vec<Kernel> {
     };
     for kind in products {
         product(direct, gemm_switches, Tile::DIRECT, kind);
-        product(lanes, &["TWO_INPUTS", "RESIDUAL"], Tile::lanes(4, 16), kind);
+        product(lanes, &["TWO_INPUTS", "RESIDUAL"], Tile::lanes(4, 2, 16), kind);
+        product(lanes, &["STRETCHED", "RESIDUAL"], Tile::lanes(4, 1, 32), kind);
         product(tiled, gemm_switches, Tile::SQUARE, kind);
         product(reduce, &["BIAS", "ROW_BIAS", "RESIDUAL", "GEGLU"], Tile { slices: 3, ..Tile::SQUARE }, kind);
     }
     // The other tile shapes differ in numbers alone: one product each, and one in slices.
     for (tile, kind) in Tile::SHARED.into_iter().skip(1).chain(Tile::TEAMED).zip(products.into_iter().cycle()) {
-        product(tiled, &["TWO_INPUTS"], tile, kind);
+        product(tiled, &["TWO_INPUTS", "STRETCHED"], tile, kind);
     }
     for tile in Tile::WINOGRAD {
         product(winograd, &["TWO_INPUTS", "BIAS", "ROW_BIAS", "RESIDUAL", "ADD"], tile, products[2]);

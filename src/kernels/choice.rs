@@ -5,7 +5,7 @@ use std::fmt;
 use crate::gpu::{Gpu, Storage, Vendor};
 
 use super::gemm::suits;
-use super::product::{Gemm, Geometry};
+use super::product::{Activation, Gemm, Geometry};
 use super::tile::{MOST_SLICES, Memory, Tile};
 
 /// Multiplications and additions that are enough to measure a product: those of a convolution of the UNet's at 64×64 latents. The
@@ -96,8 +96,7 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     let adapter = gpu.adapter();
     let shape = Shape::of(args);
     if adapter.software {
-        let rows = shape.sizes()[0] / shape.filter[1];
-        return adapter.lanes().map_or(Tile::DIRECT, |threads| Tile::lanes(threads, rows));
+        return adapter.lanes().map_or(Tile::DIRECT, |threads| on_lanes(threads, &shape, args.activation));
     }
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));
     measured.filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args)).unwrap_or_else(|| {
@@ -109,6 +108,22 @@ pub(super) fn tile(args: &Gemm) -> Tile {
         };
         if fits(gpu, cooperative, &shape) { cooperative } else { tile }
     })
+}
+
+/// The tile for a subgroup of so many threads that computes the whole product with the least work. For every four k a thread loads so many
+/// vectors of the input and of the weights, and multiplies; where these adapters load a number for one thread after the other, that is
+/// twenty times as much work as a multiplication (fitted to products on lavapipe, benches/RESULTS.md).
+fn on_lanes(threads: usize, shape: &Shape, activation: Activation) -> Tile {
+    let [rows, columns, _] = shape.sizes();
+    let rows = rows / shape.filter[1];
+    let work = |tile: &Tile| {
+        let vectors = tile.columns / threads / 4;
+        let loads = tile.rows / threads + 4 * vectors;
+        rows.div_ceil(tile.rows) * columns.div_ceil(tile.columns) * (5 * loads + vectors * tile.rows)
+    };
+    // Gates lie beside what they multiply.
+    let tiles = Tile::all_lanes(threads).filter(|tile| activation != Activation::Geglu || tile.columns > 4 * threads);
+    tiles.min_by_key(work).expect("there are some")
 }
 
 /// Partial sums of a product take no more than this of a plan's arena.
@@ -207,6 +222,19 @@ mod tests {
         assert_eq!(guess(Vendor::Apple, Storage::Packed, [8192, 320, 2880]).to_string(), "128×64×16 single");
         assert_eq!(guess(Vendor::Nvidia, F16, [512, 1280, 11_520]).to_string(), "64×64×16 single by 4");
         assert_eq!(guess(Vendor::Nvidia, F16, [8192, 320, 2880]).to_string(), "128×64×16 single");
+    }
+
+    #[test]
+    fn on_lanes_no_thread_idles_where_fewer_columns_do_and_low_products_have_low_tiles() {
+        let tile = |rows, n, activation| {
+            let shape = Shape { input: [1, 1, rows], channels: [64, 0], n, filter: [1, 1, 1], normal: false };
+            on_lanes(8, &shape, activation).to_string()
+        };
+        assert_eq!(tile(4096, 32, Activation::None), "32×32×4 lanes");
+        assert_eq!(tile(4096, 64, Activation::None), "32×32×4 lanes");
+        assert_eq!(tile(16, 64, Activation::None), "16×64×4 lanes");
+        assert_eq!(tile(1, 320, Activation::Silu), "8×64×4 lanes");
+        assert_eq!(tile(4096, 256, Activation::Geglu), "16×64×4 lanes");
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl Problem {
         let run: usize = self.run.iter().product();
         let tiles = args.geometry.phases * run.div_ceil(measured::TILE);
         let of = measure.filter(|&of| match tile.memory {
-            Memory::None | Memory::Lanes => false,
+            Memory::None | Memory::Lanes(_) => false,
             // Its workgroups compute no 64 neighbouring columns.
             Memory::Transformed if of == Measure::Rows => false,
             _ => of == Measure::Rows || tiles <= MOST_TILES,
@@ -158,14 +158,14 @@ impl Problem {
     fn multiply(&self, tile: Tile, args: &Gemm, out: &Tensor, moments: Option<&Moments>) {
         let normal = args.normal.map(|normal| (normal.input.moments(Measure::Rows), normal.affine));
         let normal = normal.map(|(moments, affine)| (&moments.expect("gemm: rows without statistics").tensor, affine));
-        let direct = matches!(tile.memory, Memory::None | Memory::Lanes);
+        let direct = matches!(tile.memory, Memory::None | Memory::Lanes(_));
         let side = args.input.gpu().adapter().matrices.unwrap_or(0);
         assert!(self.suits(tile, args), "gemm: {tile} for {:?}", args.geometry);
         let halves = args.input.storage() == Storage::F16;
         assert!(tile.memory != Memory::Cooperative || (halves && side > 0), "gemm: {tile} without matrix units");
         let subgroups = args.input.gpu().adapter().subgroups;
         assert!(
-            tile.memory != Memory::Lanes || tile.threads() <= subgroups,
+            !matches!(tile.memory, Memory::Lanes(threads) if threads > subgroups),
             "gemm: {tile} on subgroups of {subgroups}"
         );
         assert!(!direct || (normal.is_none() && tile.slices == 1), "gemm: {tile} knows no norm and no slices");
@@ -176,7 +176,7 @@ impl Problem {
         let flops = 2 * self.rows() as u64 * args.weight.len() as u64;
         let (wgsl, flops): (&[&str], u64) = match tile.memory {
             Memory::None => (&[SHARED, DIRECT], flops),
-            Memory::Lanes => (&[SHARED, LANES], flops),
+            Memory::Lanes(_) => (&[SHARED, LANES], flops),
             Memory::Single | Memory::Stored => (&[SHARED, PART, TILED], flops),
             Memory::Transformed => (&[SHARED, WINOGRAD], flops / 9 * 4),
             Memory::Cooperative => (&[SHARED, PART, matrices(side), COOPERATIVE], flops),
@@ -279,9 +279,10 @@ impl Problem {
 }
 
 /// `side` is that of the adapter's matrices.
-fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 21] {
+fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) -> [(&'static str, Value); 23] {
     let Geometry { kernel, phases, stride, stretched, .. } = args.geometry;
-    let lanes = if tile.memory == Memory::Lanes { tile.threads() } else { 1 };
+    let lanes = if let Memory::Lanes(threads) = tile.memory { threads } else { 1 };
+    let vectors = if lanes > 1 { tile.columns / 4 / lanes } else { 2 };
     let measure: usize = match moments.map(|moments| moments.of) {
         None => 0,
         Some(Measure::Channels) => 1,
@@ -296,10 +297,12 @@ fn constants(args: &Gemm, moments: Option<&Moments>, tile: Tile, side: usize) ->
         ("SIDE", side.into()),
         ("TEAMS", tile.teams.into()),
         ("LANES", lanes.into()),
+        ("VECTORS", vectors.into()),
         ("BRINGS", (tile.rows / lanes).into()),
         ("KERNEL", kernel.into()),
         ("PHASES", phases.into()),
         ("POINTWISE", (kernel == 1 && stride == 1 && stretched.is_none()).into()),
+        ("STRETCHED", stretched.is_some().into()),
         ("TWO_INPUTS", args.input2.is_some().into()),
         ("NORMAL", args.normal.is_some().into()),
         ("BIAS", args.bias.is_some().into()),

@@ -39,25 +39,43 @@ fn padding(phase: u32) -> vec2<u32> {
   return select(vec2<u32>(p.pad), vec2<u32>(1u - phase % 2u, 1u - phase / 2u), PHASES == 4u);
 }
 
-// Index of the input pixel under tap (ky, kx) of output row m, or -1 in the padding.
-fn pixel(m: u32, rows: Rows, ky: u32, kx: u32) -> i32 {
+// Where the filter of output row m lies: picture, row and column of its first tap, counted from the padding's corner; below all pictures
+// where there is no such row. Divisions are dear, and all taps need the same.
+fn corner(m: u32, rows: Rows) -> vec3<u32> {
   if (m >= rows.end) {
-    return -1;
+    return vec3<u32>(0u, 0x40000000u, 0u);
   }
   if (POINTWISE) {
-    return i32(m);
+    return vec3<u32>(m, 0u, 0u);
+  }
+  let line = m / p.run_w;
+  let b = line / p.run_h;
+  return vec3<u32>(b, (line - b * p.run_h) * p.stride + p.above, (m - line * p.run_w) * p.stride);
+}
+
+// Index of the input pixel under tap (ky, kx) of a filter, or -1 in the padding.
+fn under(corner: vec3<u32>, rows: Rows, ky: u32, kx: u32) -> i32 {
+  if (POINTWISE) {
+    return select(i32(corner.x), -1, corner.y > 0u);
   }
   let pad = padding(rows.phase);
-  let b = m / (p.run_h * p.run_w);
-  let y = (m / p.run_w) % p.run_h * p.stride + ky + p.above;
-  let x = m % p.run_w * p.stride + kx;
+  // In the padding these are very large.
+  var y = corner.y + ky - pad.y;
+  var x = corner.z + kx - pad.x;
   // up_h × up_w is the size the input is stretched to (nearest neighbour) before the convolution.
-  if (y < pad.y || x < pad.x || y - pad.y >= p.up_h || x - pad.x >= p.up_w) {
+  if (y >= p.up_h || x >= p.up_w) {
     return -1;
   }
-  let in_y = (y - pad.y) * p.in_h / p.up_h;
-  let in_x = (x - pad.x) * p.in_w / p.up_w;
-  return i32((b * p.in_h + in_y) * p.in_w + in_x);
+  if (STRETCHED) {
+    y = y * p.in_h / p.up_h;
+    x = x * p.in_w / p.up_w;
+  }
+  return i32((corner.x * p.in_h + y) * p.in_w + x);
+}
+
+// The same of output row m.
+fn pixel(m: u32, rows: Rows, ky: u32, kx: u32) -> i32 {
+  return under(corner(m, rows), rows, ky, kx);
 }
 
 // Where row m lies in the result.
@@ -133,7 +151,7 @@ fn store_one(at: u32, value: vec4<f32>) -> vec4<f32> {
   return load_out(stored);
 }
 
-// Two neighbouring vectors of a row of the product.
+// Two neighbouring vectors of a row of the product, or one where VECTORS is 1.
 struct Pair { x0: vec4<f32>, x1: vec4<f32> }
 
 // The epilogue of row m from column 4·n on: what is stored, zero outside the result.
@@ -149,7 +167,7 @@ fn finish(m: u32, rows: Rows, n: u32, x: Pair) -> Pair {
     return y;
   }
   y.x0 = store_one(row * p.n4 + n, activate(shift(x.x0, n)));
-  if (n + 1u < p.n4) {
+  if (VECTORS == 2u && n + 1u < p.n4) {
     y.x1 = store_one(row * p.n4 + n + 1u, activate(shift(x.x1, n + 1u)));
   }
   return y;

@@ -9,8 +9,8 @@ use crate::gpu::Storage;
 pub enum Memory {
     /// Nothing: for adapters that are programs on a CPU, where a barrier costs more than a load, and have no subgroups.
     None,
-    /// Nothing, as the threads of a subgroup read each other's registers: for those that have, see [`Tile::lanes`].
-    Lanes,
+    /// Nothing, as the threads of a subgroup, so many, read each other's registers: for those that have, see [`Tile::lanes`].
+    Lanes(usize),
     /// 32-bit floats.
     Single,
     /// Numbers as they are stored, in half the bytes. Nothing is rounded: rows that are normalised on their way in
@@ -45,14 +45,15 @@ pub(super) const MOST_SLICES: usize = 8;
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
     pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
-    /// Sixteen rows, or fewer where there are no more, by eight columns per thread of a subgroup, which has at least so many: 4 or 8.
-    pub const fn lanes(threads: usize, rows: usize) -> Tile {
-        let rows = match rows {
-            0..=4 if threads <= 4 => 4,
-            0..=8 if threads <= 8 => 8,
-            _ => 16,
-        };
-        Tile { rows, columns: 8 * threads, depth: 4, memory: Memory::Lanes, teams: 1, slices: 1 }
+    /// For a subgroup of at least `threads` threads, 4 or 8: of each `vectors` times four columns, 4 or 8, and so many rows.
+    pub const fn lanes(threads: usize, vectors: usize, rows: usize) -> Tile {
+        Tile { rows, columns: 4 * vectors * threads, depth: 4, memory: Memory::Lanes(threads), teams: 1, slices: 1 }
+    }
+
+    /// All of them, of 32 sums at most: more take longer to compile than they gain.
+    pub fn all_lanes(threads: usize) -> impl Iterator<Item = Tile> {
+        let of = move |vectors, rows| (threads <= rows).then(|| Tile::lanes(threads, vectors, rows));
+        [(2, 16), (2, 8), (2, 4), (1, 32), (1, 16), (1, 8), (1, 4)].into_iter().filter_map(move |(v, r)| of(v, r))
     }
 
     /// What runs on every GPU and with every epilogue within WebGPU's default limits.
@@ -104,7 +105,7 @@ impl Tile {
     pub fn threads(self) -> usize {
         match self.memory {
             Memory::None => 64,
-            Memory::Lanes => self.columns / 8,
+            Memory::Lanes(threads) => threads,
             Memory::Transformed => 256,
             Memory::Single | Memory::Stored | Memory::Cooperative => self.rows * self.columns / 64 * self.teams,
         }
@@ -116,7 +117,7 @@ impl Tile {
         let Self { rows, columns, depth, memory, .. } = self;
         let (a, w) = (rows * (depth / 4 + 1), depth * columns / 4);
         match memory {
-            Memory::None | Memory::Lanes => 0,
+            Memory::None | Memory::Lanes(_) => 0,
             // With normalised rows `a` is in 32-bit floats, and statistics need room of their own.
             Memory::Stored => a * 16 + w * vector(memory) + rows * 8 + self.threads() * 16,
             Memory::Single => (a + w) * 16 + rows * 8,
@@ -150,7 +151,7 @@ impl fmt::Display for Tile {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let memory = match self.memory {
             Memory::None => "direct",
-            Memory::Lanes => "lanes",
+            Memory::Lanes(_) => "lanes",
             Memory::Single => "single",
             Memory::Stored => "stored",
             Memory::Transformed => "winograd",

@@ -61,10 +61,11 @@ pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
     [vec![Tile::DIRECT], lanes(gpu), all, cooperative(gpu)].concat()
 }
 
-/// Those that subgroups as small as this device's can have, of each height.
+/// Those that subgroups as small as this device's can have: of each height, and of four and of eight columns to a thread.
 pub fn lanes(gpu: &Gpu) -> Vec<Tile> {
-    let every = [(4, 4), (4, 8), (4, 16), (8, 8), (8, 16)].map(|(threads, rows)| Tile::lanes(threads, rows));
-    every.into_iter().filter(|tile| tile.threads() <= gpu.adapter().subgroups).collect()
+    let some = [(4, 2, 4), (4, 1, 8), (4, 2, 16), (8, 2, 8), (8, 1, 16), (8, 1, 32)];
+    let some = some.map(|(threads, vectors, rows)| Tile::lanes(threads, vectors, rows));
+    some.into_iter().filter(|tile| tile.threads() <= gpu.adapter().subgroups).collect()
 }
 
 /// Those on matrix units, where this device has any. Debian 12's lavapipe has none; where the variable WORDBRUSH_MATRICES is set
@@ -83,7 +84,7 @@ pub const FEW: [Tile; 5] = [
     Tile { rows: 128, columns: 128, memory: Memory::Stored, ..Tile::SQUARE },
     Tile::TEAMED[0],
     // So low that in the pictures of these tests it leaves out the taps that see padding alone.
-    Tile::lanes(4, 4),
+    Tile::lanes(4, 2, 4),
 ];
 
 /// The same with two on matrix units, where the device has them: without teams and with.
@@ -94,7 +95,7 @@ pub fn few(gpu: &Gpu) -> Vec<Tile> {
 
 /// Those of them that keep statistics of what they make.
 pub fn measuring(gpu: &Gpu) -> Vec<Tile> {
-    few(gpu).into_iter().filter(|tile| !matches!(tile.memory, Memory::None | Memory::Lanes)).collect()
+    few(gpu).into_iter().filter(|tile| !matches!(tile.memory, Memory::None | Memory::Lanes(_))).collect()
 }
 
 /// One in slices of each kind.
@@ -493,7 +494,7 @@ fn dispatches_in_parts() {
             (gpu.traffic().dispatches - before, [whole, sliced])
         });
         // 330 rows, those of each item by themselves where they are measured; the sums of slices are no product.
-        let unmeasured = matches!(tile.memory, Memory::None | Memory::Lanes);
+        let unmeasured = matches!(tile.memory, Memory::None | Memory::Lanes(_));
         let parts = if unmeasured { 330usize.div_ceil(tile.rows) } else { 2 * 165usize.div_ceil(tile.rows) };
         assert_eq!([results[0].0, results[1].0], [3, parts + 330usize.div_ceil(64) + 1], "{tile}");
         assert!(results[0].1 == results[1].1, "{tile} {storage:?}");
