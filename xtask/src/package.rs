@@ -2,6 +2,7 @@
 //! what is downloaded, compressed.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::tools::{self, Outcome};
 
@@ -16,6 +17,11 @@ pub enum Profile {
 
 /// Builds `pkg/wordbrush.js` and `pkg/wordbrush_bg.wasm`.
 pub fn build(profile: Profile) -> Outcome {
+    build_with(tools::cargo, profile)
+}
+
+/// The same with a cargo that does something besides.
+pub fn build_with(cargo: impl FnOnce(&[&str]) -> Command, profile: Profile) -> Outcome {
     const TARGET: &str = "wasm32-unknown-unknown";
     tools::ensure_wasm_target()?;
     println!("Building the wasm package (the first time takes a few minutes).");
@@ -24,7 +30,7 @@ pub fn build(profile: Profile) -> Outcome {
     if profile == Profile::Release {
         arguments.extend(["--profile", "wasm"]);
     }
-    tools::run(tools::cargo(&arguments))?;
+    tools::run(cargo(&arguments))?;
     let folder = if profile == Profile::Release { "wasm" } else { "debug" };
     let built = target_directory().join(TARGET).join(folder).join("wordbrush.wasm");
     let package = tools::root().join("pkg");

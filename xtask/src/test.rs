@@ -3,9 +3,11 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use crate::package::{self, Profile};
 use crate::tools::{self, Outcome};
 
-/// Every check of the project, the quick ones first; then what takes minutes, two things at a time: neither keeps two cores busy alone.
+/// Every check of the project, the quick ones first. One after the other: side by side they were no faster (two cores), and tests of the
+/// page waited too long.
 pub fn everything() -> Outcome {
     let started = Instant::now();
     let vulkan = tools::ensure_vulkan()?;
@@ -25,56 +27,29 @@ pub fn everything() -> Outcome {
     // Package by package: with --workspace cargo unites the features of both and builds many dependencies twice.
     tools::run(linted(&["test", "--package", "xtask"]))?;
 
-    title("Clippy and compiling: the native tests, and beside them the wasm package");
-    both(compile_native, wasm_package)?;
+    title("Clippy, and native tests on a Vulkan adapter");
+    tools::run(linted(&["test", "--package", "wordbrush", "--benches", "--no-run"]))?;
+    let mut native = linted(&["test", "--package", "wordbrush"]);
+    // Two tests run at a time: candle's threads would wait for each other.
+    native.envs(vulkan).env("RAYON_NUM_THREADS", "1");
+    tools::run(native)?;
 
-    title("Native tests on a Vulkan adapter; beside them the page, the package and the examples in headless Chromium");
+    title("Clippy, and the wasm package");
+    package::build_with(linted, Profile::Release)?;
+
+    title("The page in headless Chromium on WebGPU");
     println!("Browser: {chromium}");
-    both(|| native_tests(vulkan), || browser_tests(&chromium))?;
+    node_tests(BROWSER, &test_files(BROWSER)?, &chromium)?;
+
+    title("The packed package in Chromium, with bundlers and in Node.js, and the examples");
+    node_tests(PACKAGE, &test_files(PACKAGE)?, &chromium)?;
+
+    title("Without an adapter everything says so, and small models run on the CPU");
+    native_tests_fail_without_adapter()?;
+    node_tests(BROWSER, &[NO_GPU.into()], &chromium)?;
 
     println!("\nAll tests passed in {} minutes.", started.elapsed().as_secs().div_ceil(60));
     Ok(())
-}
-
-/// Runs the second beside the first, and fails with all that failed.
-fn both(first: impl FnOnce() -> Outcome, second: impl FnOnce() -> Outcome + Send) -> Outcome {
-    let (first, second) = std::thread::scope(|scope| {
-        let second = scope.spawn(second);
-        (first(), second.join().unwrap_or_else(|_| Err("a part of the tests has panicked".into())))
-    });
-    match (first, second) {
-        (Err(first), Err(second)) => Err(format!("{first}; and {second}")),
-        (first, second) => first.and(second),
-    }
-}
-
-fn compile_native() -> Outcome {
-    tools::run(linted(&["test", "--package", "wordbrush", "--benches", "--no-run"]))?;
-    tools::run(linted(&["test", "--package", "wordbrush", "--no-run"]))?;
-    // It writes down the kernels' texts, which Chromium's compiler is asked about too.
-    tools::run(linted(&["test", "--package", "wordbrush", "--test", "shaders"]))
-}
-
-/// `cargo xtask build`, as anybody would call it, but linted.
-fn wasm_package() -> Outcome {
-    let xtask = std::env::current_exe().map_err(|error| format!("xtask does not find itself: {error}"))?;
-    let mut build = tools::command(&xtask.to_string_lossy(), &["build"]);
-    build.envs(LINTED);
-    tools::run_labelled("wasm", build)
-}
-
-fn native_tests(vulkan: Vec<(&'static str, String)>) -> Outcome {
-    let mut tests = linted(&["test", "--package", "wordbrush"]);
-    // Two tests run at a time: candle's threads would wait for each other.
-    tests.envs(vulkan).env("RAYON_NUM_THREADS", "1");
-    tools::run(tests)?;
-    native_tests_fail_without_adapter()
-}
-
-/// The page on WebGPU, the packed package with bundlers, in Node.js and in the examples, and the page without an adapter.
-fn browser_tests(chromium: &str) -> Outcome {
-    let files = [(BROWSER, test_files(BROWSER)?), (PACKAGE, test_files(PACKAGE)?), (BROWSER, vec![NO_GPU.into()])];
-    files.into_iter().try_for_each(|(folder, files)| node_tests(folder, &files, chromium))
 }
 
 /// Holds the dependencies to deny.toml where cargo-deny is installed; it takes long to build, so nothing installs it here.
@@ -126,7 +101,7 @@ fn node_tests(folder: &str, files: &[String], chromium: &str) -> Outcome {
     let mut node = tools::command("node", &["--test", "--test-concurrency=1", "--test-reporter=spec"]);
     // Linted, because a test runs an example: what is compiled already serves it.
     node.args(files).current_dir(tools::root().join(folder)).env("CHROMIUM", chromium).envs(LINTED);
-    tools::run_labelled("browser", node)
+    tools::run(node)
 }
 
 /// GPU tests that pass on a machine without a GPU have tested nothing, so they must fail there and say why.

@@ -1,6 +1,5 @@
 //! The tools the other commands run: found, or installed with one line that says so.
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -38,34 +37,6 @@ pub fn run(mut command: Command) -> Outcome {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` failed ({status})")),
         Err(error) => Err(format!("`{shown}` could not be started: {error}")),
-    }
-}
-
-/// Like `run`, each line that it prints behind `label`: for what runs beside something else.
-pub fn run_labelled(label: &str, mut command: Command) -> Outcome {
-    let shown = show(&command);
-    println!("{label} | $ {shown}");
-    let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = started.map_err(|error| format!("`{shown}` could not be started: {error}"))?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        scope.spawn(|| stdout.into_iter().for_each(|lines| repeat(label, lines)));
-        stderr.into_iter().for_each(|lines| repeat(label, lines));
-    });
-    match child.wait() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("`{shown}` failed ({status}); its lines begin with `{label} |`")),
-        Err(error) => Err(format!("`{shown}` could not be waited for: {error}")),
-    }
-}
-
-fn repeat(label: &str, lines: impl Read) {
-    let mut lines = BufReader::new(lines);
-    let mut line = Vec::new();
-    // Bytes: what is not UTF-8 must not stop who writes it.
-    while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-        println!("{label} | {}", String::from_utf8_lossy(&line).trim_end());
-        line.clear();
     }
 }
 
