@@ -63,18 +63,6 @@ def text_encoder(vocabulary=VOCABULARY):
     )
 
 
-class Between(torch.nn.Module):
-    """A token table that can be asked for what lies between two texts: set `second` (ids) and `share` (0…1 of them, for each text) first."""
-
-    def __init__(self, table):
-        super().__init__()
-        self.table, self.second, self.share = table, None, None
-
-    def forward(self, ids):
-        first = self.table(ids)
-        return first if self.second is None else torch.lerp(first, self.table(self.second), self.share[:, None, None])
-
-
 def noise_schedule():
     """SD 1.5's: scaled linear, 1000 steps, ε-prediction."""
     return DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", num_train_timesteps=1000, clip_sample=False)

@@ -228,23 +228,13 @@ PLACES = {
 FAILED_WORDS = {"faded": "faded", "cut": "broken"}
 
 
-def neighbours(hue):
-    """The two named colours beside a hue, and how far it is from the first to the second, 0…1."""
-    named = sorted((h, name) for name, (h, _, _) in COLOURS.items())
-    ring = [*named, (named[0][0] + 360, named[0][1])]
-    return next((a, b, (hue - low) / (high - low)) for (low, a), (high, b) in zip(ring, ring[1:]) if low <= hue <= high)
-
-
-def words(scene, rng, say=None, colour=None):
-    """The words for a scene by attribute. What is left out is left open; `say` names attributes that must be said, `colour` is said
-    whatever the scene's is."""
+def words(scene, rng, say=None):
+    """The words for a scene by attribute. What is left out is left open; `say` names attributes that must be said."""
     said = lambda name, chance: (name in say) if say is not None else rng.random() < chance
     out = {}
-    if colour:
-        out["colour"] = colour
-    elif scene.colour in COLOURS and said("colour", 0.9):
+    if scene.colour in COLOURS and said("colour", 0.9):
         out["colour"] = scene.colour
-    elif scene.colour == "between" and said("colour", 0.6):
+    if scene.colour == "between" and said("colour", 0.6):
         hue = scene.hsv[0]
         out["colour"] = next(name for low, high, name in BETWEEN if low - 4 <= hue <= high + 4)
     if said("style", 0.8):
@@ -263,14 +253,14 @@ def words(scene, rng, say=None, colour=None):
             out["size"] = scene.size
         if said("position", 0.8 if scene.position != "center" else 0.5):
             out["position"] = str(rng.choice(PLACES[scene.position]))
-    if scene.failure and say is None and rng.random() < 0.5:
+    if scene.failure and say is None and rng.random() < 0.3:
         out["failure"] = FAILED_WORDS[scene.failure]
     return out
 
 
-def caption(scene, rng, say=None, colour=None):
+def caption(scene, rng, say=None):
     """A sentence, or tags, for a scene."""
-    w = words(scene, rng, say, colour)
+    w = words(scene, rng, say)
     plural = scene.count > 1
     noun = w.get("shape", "shape")
     if plural:
@@ -297,19 +287,3 @@ def caption(scene, rng, say=None, colour=None):
         phrase += " " + str(rng.choice([f"on a {ground}", f", {ground}", f"with a {ground}"]))
     opening = str(rng.choice(OPENINGS))
     return f"{opening} {phrase}".strip().replace(" ,", ",")
-
-
-def captions(scene, rng):
-    """Two captions and how much of the second is in what the text encoder is given, 0…1.
-
-    They are the same but for half of the hues that have no name: those lie between the words for their neighbours, so that what lies
-    between words means something before an embedding looks for it there.
-    """
-    if scene.colour in COLOURS or rng.random() < 0.5:
-        text = caption(scene, rng)
-        return text, text, 0.0
-    first, second, share = neighbours(scene.hsv[0])
-    state = rng.bit_generator.state
-    one = caption(scene, rng, colour=first)
-    rng.bit_generator.state = state  # the same phrase again
-    return one, caption(scene, rng, colour=second), share

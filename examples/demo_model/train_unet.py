@@ -17,7 +17,7 @@ from tqdm import tqdm
 import attention
 import networks
 from captions import Vocabulary
-from pictures import any_scene, captions, draw
+from pictures import any_scene, caption, draw
 from training import DEVICE, HALF, WORK, Training, mixed_precision
 
 BATCH = 32
@@ -98,11 +98,9 @@ def noisy(stage, clean, schedule, generator):
 
 
 def loss_of(stage, text, unet, schedule, rows, clean, weights, generator):
-    first, second, share, weights, t, given, noise = (x.to(DEVICE) for x in (*rows, weights, *noisy(stage, clean, schedule, generator)))
-    table = text.get_input_embeddings()
-    table.second, table.share = second, share
+    rows, weights, t, given, noise = (x.to(DEVICE) for x in (rows, weights, *noisy(stage, clean, schedule, generator)))
     with mixed_precision():
-        context = text(input_ids=first).last_hidden_state
+        context = text(input_ids=rows).last_hidden_state
         found = unet(given, t, context).sample.float()
     error = (found - noise) ** 2
     kept = schedule.alphas_cumprod.to(DEVICE)[t]
@@ -125,9 +123,8 @@ def train(stage, training, networks_in_use, vocabulary, scenes, clean, weights):
         rng = np.random.default_rng([4 + STAGES.index(stage), training.at])
         generator = torch.Generator().manual_seed(training.at)
         chosen = rng.choice(stage.pictures, BATCH, replace=False)
-        first, second, share = zip(*(("", "", 0.0) if rng.random() < EMPTY_CAPTIONS else captions(scenes[i], rng) for i in chosen))
-        rows = vocabulary.rows(first), vocabulary.rows(second), torch.tensor(share)
-        batch = rows, clean[chosen], weights[chosen]
+        texts = ["" if rng.random() < EMPTY_CAPTIONS else caption(scenes[i], rng) for i in chosen]
+        batch = vocabulary.rows(texts), clean[chosen], weights[chosen]
         loss, error = loss_of(stage, *networks_in_use, schedule, *batch, generator)
         training.step(loss)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
@@ -146,7 +143,6 @@ def main():
     table.padding_idx = 0
     with torch.no_grad():
         table.weight[0] = 0
-    text.set_input_embeddings(networks.Between(table))
     scenes, clean, weights = latents()
     unet.set_attn_processor(attention.processor())
     unet.to(memory_format=torch.channels_last)
@@ -160,8 +156,8 @@ def main():
     torch.save(training.ema["unet"].state_dict(), WORK / "unet.pt")
     whole = networks.text_encoder()
     state = training.ema["text"].state_dict()
-    name = next(n for n in state if n.endswith("token_embedding.table.weight"))
-    state[name.replace(".table", "")] = vocabulary.full_table(state.pop(name).cpu())
+    name = next(n for n in state if n.endswith("token_embedding.weight"))
+    state[name] = vocabulary.full_table(state[name].cpu())
     whole.load_state_dict(state)
     torch.save(whole.state_dict(), WORK / "text_encoder.pt")
     training.report(f"done; UNet {networks.parameters(unet)} parameters, text encoder without its table "
