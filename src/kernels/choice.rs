@@ -96,7 +96,8 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     let adapter = gpu.adapter();
     let shape = Shape::of(args);
     if adapter.software {
-        return adapter.lanes().map_or(Tile::DIRECT, |threads| on_lanes(threads, &shape, args.activation));
+        let rows = shape.sizes()[0] / shape.filter[1];
+        return adapter.lanes().map_or(Tile::DIRECT, |threads| on_lanes(threads, rows, args.activation));
     }
     let measured = gpu.fastest(&shape.to_string(), shape.flops()).and_then(|name| Tile::named(&name));
     measured.filter(|&tile| fits(gpu, tile, &shape) && suits(tile, args)).unwrap_or_else(|| {
@@ -110,20 +111,16 @@ pub(super) fn tile(args: &Gemm) -> Tile {
     })
 }
 
-/// The tile for a subgroup of so many threads that computes the whole product with the least work. For every four k a thread loads so many
-/// vectors of the input and of the weights, and multiplies; where these adapters load a number for one thread after the other, that is
-/// twenty times as much work as a multiplication (fitted to products on lavapipe, benches/RESULTS.md).
-fn on_lanes(threads: usize, shape: &Shape, activation: Activation) -> Tile {
-    let [rows, columns, _] = shape.sizes();
-    let rows = rows / shape.filter[1];
-    let work = |tile: &Tile| {
-        let vectors = tile.columns / threads / 4;
-        let loads = tile.rows / threads + 4 * vectors;
-        rows.div_ceil(tile.rows) * columns.div_ceil(tile.columns) * (5 * loads + vectors * tile.rows)
-    };
-    // Gates lie beside what they multiply.
-    let tiles = Tile::all_lanes(threads).filter(|tile| activation != Activation::Geglu || tile.columns > 4 * threads);
-    tiles.min_by_key(work).expect("there are some")
+/// The tile for a subgroup of so many threads: the highest there is, which loads least for what it multiplies, unless most of its rows
+/// would be none. There are few of them, as each is a program to compile.
+fn on_lanes(threads: usize, rows: usize, activation: Activation) -> Tile {
+    match rows {
+        0..=4 if threads <= 4 => Tile::lanes(threads, 2, 4),
+        0..=8 => Tile::lanes(threads, 2, 8),
+        // Gates lie beside what they multiply: eight columns to a thread.
+        _ if rows <= 16 || activation == Activation::Geglu => Tile::lanes(threads, 2, 16),
+        _ => Tile::lanes(threads, 1, 32),
+    }
 }
 
 /// Partial sums of a product take no more than this of a plan's arena.
@@ -225,16 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn on_lanes_no_thread_idles_where_fewer_columns_do_and_low_products_have_low_tiles() {
-        let tile = |rows, n, activation| {
-            let shape = Shape { input: [1, 1, rows], channels: [64, 0], n, filter: [1, 1, 1], normal: false };
-            on_lanes(8, &shape, activation).to_string()
-        };
-        assert_eq!(tile(4096, 32, Activation::None), "32×32×4 lanes");
-        assert_eq!(tile(4096, 64, Activation::None), "32×32×4 lanes");
-        assert_eq!(tile(16, 64, Activation::None), "16×64×4 lanes");
-        assert_eq!(tile(1, 320, Activation::Silu), "8×64×4 lanes");
-        assert_eq!(tile(4096, 256, Activation::Geglu), "16×64×4 lanes");
+    fn on_lanes_low_products_have_low_tiles_and_gates_lie_beside_what_they_multiply() {
+        let tile = |rows, activation| on_lanes(8, rows, activation).to_string();
+        assert_eq!(tile(4096, Activation::Silu), "32×32×4 lanes");
+        assert_eq!(tile(4096, Activation::Geglu), "16×64×4 lanes");
+        assert_eq!(tile(16, Activation::None), "16×64×4 lanes");
+        assert_eq!(tile(1, Activation::None), "8×64×4 lanes");
+        assert_eq!(on_lanes(4, 1, Activation::None).to_string(), "4×32×4 lanes");
     }
 
     #[test]

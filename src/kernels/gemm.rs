@@ -168,6 +168,8 @@ impl Problem {
             !matches!(tile.memory, Memory::Lanes(threads) if threads > subgroups),
             "gemm: {tile} on subgroups of {subgroups}"
         );
+        let narrow = matches!(tile.memory, Memory::Lanes(threads) if tile.columns == 4 * threads);
+        assert!(!narrow || args.activation != Activation::Geglu, "gemm: {tile} knows no gates");
         assert!(!direct || (normal.is_none() && tile.slices == 1), "gemm: {tile} knows no norm and no slices");
         let (run_rows, row_groups) = self.row_groups(args, moments, tile.rows);
         let groups_y = row_groups.min(65535);

@@ -45,15 +45,10 @@ pub(super) const MOST_SLICES: usize = 8;
 impl Tile {
     /// Four rows by eight columns per thread, no workgroup memory.
     pub const DIRECT: Tile = Tile { rows: 32, columns: 64, depth: 4, memory: Memory::None, teams: 1, slices: 1 };
-    /// For a subgroup of at least `threads` threads, 4 or 8: of each `vectors` times four columns, 4 or 8, and so many rows.
+    /// For a subgroup of at least `threads` threads, 4 or 8: of each `vectors` times four columns, 4 or 8, and so many rows. No more than
+    /// 32 sums to a thread: more take longer to compile than they gain.
     pub const fn lanes(threads: usize, vectors: usize, rows: usize) -> Tile {
         Tile { rows, columns: 4 * vectors * threads, depth: 4, memory: Memory::Lanes(threads), teams: 1, slices: 1 }
-    }
-
-    /// All of them, of 32 sums at most: more take longer to compile than they gain.
-    pub fn all_lanes(threads: usize) -> impl Iterator<Item = Tile> {
-        let of = move |vectors, rows| (threads <= rows).then(|| Tile::lanes(threads, vectors, rows));
-        [(2, 16), (2, 8), (2, 4), (1, 32), (1, 16), (1, 8), (1, 4)].into_iter().filter_map(move |(v, r)| of(v, r))
     }
 
     /// What runs on every GPU and with every epilogue within WebGPU's default limits.

@@ -63,7 +63,7 @@ pub fn tiles(gpu: &Gpu) -> Vec<Tile> {
 
 /// Those that subgroups as small as this device's can have: of each height, and of four and of eight columns to a thread.
 pub fn lanes(gpu: &Gpu) -> Vec<Tile> {
-    let some = [(4, 2, 4), (4, 1, 8), (4, 2, 16), (8, 2, 8), (8, 1, 16), (8, 1, 32)];
+    let some = [(4, 2, 4), (4, 2, 16), (4, 1, 32), (8, 2, 8), (8, 2, 16), (8, 1, 32)];
     let some = some.map(|(threads, vectors, rows)| Tile::lanes(threads, vectors, rows));
     some.into_iter().filter(|tile| tile.threads() <= gpu.adapter().subgroups).collect()
 }
