@@ -120,21 +120,10 @@ fn unet(name: &str) {
     }
 }
 
-// One test each: two run at a time.
-
+/// One after the other: each takes the kernels that the one before has compiled from the driver's cache.
 #[test]
-fn unet_of_four_levels() {
-    unet("four_levels");
-}
-
-#[test]
-fn unet_of_three_levels() {
-    unet("three_levels");
-}
-
-#[test]
-fn unet_of_two_levels() {
-    unet("two_levels");
+fn unets() {
+    MODELS.into_iter().for_each(unet);
 }
 
 /// Prompts of different length in one batch give what each gives alone.
