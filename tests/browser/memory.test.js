@@ -51,7 +51,7 @@ after(async () => {
 
 const memory = async () => ({ ...await page.evaluate(() => sd.memory()), counted: (await askGpu(page)).bytes });
 
-test('fifty pictures', { timeout: 3_600_000 }, async (t) => {
+test(`${PICTURES} pictures`, { timeout: 3_600_000 }, async (t) => {
   const make = (count) => page.evaluate(async (count) => {
     for (let n = 0; n < count; n += 1) await picture(sd, n);
     return picture(sd, 0);
@@ -65,7 +65,7 @@ test('fifty pictures', { timeout: 3_600_000 }, async (t) => {
   assert.equal(after.counted, after.gpuBytes, 'the engine counts what the browser holds');
 });
 
-test('two hundred stops at random moments, in every phase of a picture', { timeout: 3_600_000 }, async (t) => {
+test(`${STOPS} stops at random moments, in every phase of a picture`, { timeout: 3_600_000 }, async (t) => {
   const before = await memory();
   const { stopped, wrong, phases, same } = await page.evaluate(async (STOPS) => {
     const first = await picture(sd, 0);
@@ -103,7 +103,7 @@ test('two hundred stops at random moments, in every phase of a picture', { timeo
   assert.deepEqual([after.gpuBytes, after.counted, after.wasmBytes], [before.gpuBytes, before.counted, before.wasmBytes], `SEED=${SEED}`);
 });
 
-test('twenty loads, and twenty that are stopped', { timeout: 3_600_000 }, async (t) => {
+test(`${LOADS} loads, and as many that are stopped`, { timeout: 3_600_000 }, async (t) => {
   const { taken, stopped } = await page.evaluate(async (LOADS) => {
     await sd.dispose();
     const [taken, stopped] = [[], []];
